@@ -1,0 +1,3 @@
+module github.com/shuntmesh/shunt
+
+go 1.26
