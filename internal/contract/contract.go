@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package contract holds what one component writes and another reads: ports,
+// the proxy's uid, label and annotation keys, and the parsers of their values.
+// It is a leaf: it imports nothing of ours and performs no I/O.
+package contract
+
+// Ports that the data plane uses inside every injected pod. They are Istio's
+// numbers where Istio has one, so that NetworkPolicies and dashboards carry over.
+const (
+	PortAdmin        = 15000 // loopback only, read-only
+	PortOutbound     = 15001 // redirected outbound TCP arrives here
+	PortInbound      = 15006 // redirected inbound TCP arrives here
+	PortTunnel       = 15008 // reserved for the mTLS tunnel
+	PortAppMetrics   = 15020 // app probes and merged metrics
+	PortReady        = 15021 // readiness of the proxy
+	PortDNS          = 15053 // reserved for DNS capture
+	PortProxyMetrics = 15090 // the proxy's own Prometheus metrics
+)
+
+// Ports of the control plane.
+const (
+	PortDiscovery   = 15012 // ADS over TLS
+	PortWebhook     = 8443  // admission over HTTPS
+	PortControlHTTP = 15014 // /metrics and /ready of webhook and discovery
+)
+
+// ProxyUID is the uid and gid of the proxy. The redirection rules tell the
+// proxy's own traffic from the application's by it, so no other container of
+// an injected pod may run as this user or group.
+const ProxyUID = 1337
+
+// Names of Kubernetes objects that more than one component knows.
+const (
+	SystemNamespace     = "shunt-system"
+	ProxyContainer      = "shunt-proxy"
+	InitContainer       = "shunt-init"
+	DiscoveryService    = "shunt-discovery"
+	WebhookService      = "shunt-webhook"
+	DiscoveryAudience   = "shunt-discovery" // audience of the proxy's projected token
+	CASecret            = "shunt-ca"        // holds the mesh's certificate authority
+	ClusterDomain       = "cluster.local"
+	ProxyVolume         = "shunt-proxy" // the proxy's own emptyDir
+	TokenVolume         = "shunt-token" // the projected token
+	AdminSocket         = "/run/shunt/admin.sock"
+	TokenFile           = "/var/run/secrets/shunt/token"
+	EnvDiscoveryCA      = "SHUNT_DISCOVERY_CA" // PEM bundle, written into the pod by the webhook
+	InboundDialSourceV4 = "127.0.0.6"          // the proxy dials the app from this address
+	InboundDialSourceV6 = "::6"
+)
+
+// LabelInject on a namespace or a pod turns injection on or off. The pod's
+// label beats the namespace's.
+const (
+	LabelInject      = "shunt.dev/inject"
+	InjectEnabled    = "enabled"
+	InjectDisabled   = "disabled"
+	AnnotationStatus = "shunt.dev/status" // written by the webhook: JSON, see webhook/inject
+)
+
+// Annotations on a pod that choose what is redirected. Each has Istio's key as
+// an alias; our own key beats its alias.
+const (
+	AnnotationIncludeInboundPorts   = "shunt.dev/include-inbound-ports"
+	AnnotationExcludeInboundPorts   = "shunt.dev/exclude-inbound-ports"
+	AnnotationIncludeOutboundPorts  = "shunt.dev/include-outbound-ports"
+	AnnotationExcludeOutboundPorts  = "shunt.dev/exclude-outbound-ports"
+	AnnotationIncludeOutboundRanges = "shunt.dev/include-outbound-cidrs"
+	AnnotationExcludeOutboundRanges = "shunt.dev/exclude-outbound-cidrs"
+)
+
+// IstioAlias returns Istio's key for one of our annotations, or "" when Istio
+// has none.
+func IstioAlias(key string) string {
+	switch key {
+	case AnnotationIncludeInboundPorts:
+		return "traffic.sidecar.istio.io/includeInboundPorts"
+	case AnnotationExcludeInboundPorts:
+		return "traffic.sidecar.istio.io/excludeInboundPorts"
+	case AnnotationIncludeOutboundPorts:
+		return "traffic.sidecar.istio.io/includeOutboundPorts"
+	case AnnotationExcludeOutboundPorts:
+		return "traffic.sidecar.istio.io/excludeOutboundPorts"
+	case AnnotationIncludeOutboundRanges:
+		return "traffic.sidecar.istio.io/includeOutboundIPRanges"
+	case AnnotationExcludeOutboundRanges:
+		return "traffic.sidecar.istio.io/excludeOutboundIPRanges"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package balance chooses an endpoint for each request, stream or connection.
+// The control path builds a new immutable Picker for every new set of
+// endpoints; the data path only calls Pick. It performs no I/O and starts no
+// goroutine.
+package balance
+
+import (
+	"net/netip"
+	"sync/atomic"
+)
+
+// Endpoint is one address that serves a service. It is shared by all pickers
+// that know the address, so that its load survives a change of the set.
+type Endpoint struct {
+	addr   netip.AddrPort
+	active atomic.Int64
+}
+
+// NewEndpoint returns an endpoint without load.
+func NewEndpoint(addr netip.AddrPort) *Endpoint { return &Endpoint{addr: addr} }
+
+// Addr is where the endpoint listens.
+func (e *Endpoint) Addr() netip.AddrPort { return e.addr }
+
+// Active is the number of requests, open streams and connections that were
+// acquired and not yet released. An open stream is load until it ends.
+func (e *Endpoint) Active() int64 { return e.active.Load() }
+
+// Acquire counts one more request, stream or connection.
+func (e *Endpoint) Acquire() { e.active.Add(1) }
+
+// Release ends what Acquire began.
+func (e *Endpoint) Release() { e.active.Add(-1) }
+
+// Request is what a policy may look at.
+type Request struct {
+	// Tried lists endpoints that this request must not be sent to again.
+	Tried []*Endpoint
+}
+
+// Picker is an immutable choice over one set of endpoints. It is safe for
+// concurrent use and never blocks.
+type Picker interface {
+	// Pick returns an endpoint that is not among Tried; false means that
+	// none is left.
+	Pick(Request) (*Endpoint, bool)
+}
