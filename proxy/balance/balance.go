@@ -9,13 +9,15 @@ package balance
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 )
 
 // Endpoint is one address that serves a service. It is shared by all pickers
 // that know the address, so that its load survives a change of the set.
 type Endpoint struct {
-	addr   netip.AddrPort
-	active atomic.Int64
+	addr    netip.AddrPort
+	active  atomic.Int64
+	shunned atomic.Int64 // Unix nanoseconds; pickers prefer others until then
 }
 
 // NewEndpoint returns an endpoint without load.
@@ -34,8 +36,21 @@ func (e *Endpoint) Acquire() { e.active.Add(1) }
 // Release ends what Acquire began.
 func (e *Endpoint) Release() { e.active.Add(-1) }
 
+// Shun makes pickers prefer other endpoints until then: a dial was refused, or
+// timed out. It is no verdict: when every endpoint is shunned, all are used.
+func (e *Endpoint) Shun(until time.Time) { e.shunned.Store(until.UnixNano()) }
+
+// Shunned tells whether a Shun is in force.
+func (e *Endpoint) Shunned(now time.Time) bool {
+	until := e.shunned.Load() // no clock arithmetic for the many that never were
+	return until != 0 && !now.IsZero() && now.UnixNano() < until
+}
+
 // Request is what a policy may look at.
 type Request struct {
+	// Now is the time against which shunned endpoints are judged; with the
+	// zero time none is shunned.
+	Now time.Time
 	// Tried lists endpoints that this request must not be sent to again.
 	Tried []*Endpoint
 }
