@@ -1,0 +1,86 @@
+# The targets are the contract with users and CI; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN      := bin
+GO       ?= go
+BINARIES := proxy redirect webhook discovery shuntctl
+LDFLAGS  := -s -w
+
+# Fuzz seconds per target: 5 in `make test`, 60 in `make soak`.
+FUZZTIME ?= 5s
+
+.PHONY: help
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: $(addprefix build-,$(BINARIES)) ## Build the product's static binaries into bin/
+
+.PHONY: build-%
+build-%:
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags='$(LDFLAGS)' -o $(BIN)/$* ./cmd/$*
+
+.PHONY: demo
+demo: ## A real cluster, Shunt, and a gRPC client without and with it
+	@scripts/demo.sh
+
+.PHONY: demo-down
+demo-down: ## Remove every trace of the demo
+	@scripts/demo-down.sh
+
+.PHONY: verify
+verify: fmt lint generate tidy ## Format, lint, generated files; nothing may differ afterwards
+	@git diff --exit-code
+
+.PHONY: fmt
+fmt: ## Format the code
+	@$(GO) tool -modfile=tools/go.mod golangci-lint fmt ./...
+
+.PHONY: lint
+lint: ## Lint Go and shell
+	@$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+	@cd test/cluster && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --config ../../.golangci.yml ./...
+	@scripts/shellcheck.sh
+
+.PHONY: generate
+generate: ## Rebuild generated files
+	@$(GO) generate ./...
+
+.PHONY: tidy
+tidy: ## Tidy every module
+	@for mod in $$(git ls-files '*go.mod'); do (cd $$(dirname $$mod) && $(GO) mod tidy); done
+
+.PHONY: unit
+unit: ## Unit tests: seconds, no root, no network but loopback
+	@$(GO) test ./...
+	@cd test/cluster && $(GO) test ./...
+
+.PHONY: race
+race: ## The data path and the control plane under the race detector
+	@$(GO) test -race ./internal/... ./proxy/... ./discovery/... ./webhook/...
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for FUZZTIME
+	@scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: test-netns
+test-netns: ## Real network namespaces; needs root
+	@scripts/install-prerequisites.sh
+	@scripts/netns.sh
+
+.PHONY: e2e
+e2e: ## A real two-node cluster, the demo's figures and the end-to-end tests; needs root
+	@scripts/e2e.sh
+
+.PHONY: test
+test: unit race fuzz test-netns e2e ## Everything
+
+.PHONY: soak
+soak: ## What takes long: fuzzing at full length
+	@scripts/fuzz.sh 60s
+
+.PHONY: clean
+clean: ## Remove what was built
+	@rm -rf $(BIN) out
