@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// window is one line of `app load`: what happened in 100 ms.
+type window struct {
+	At     time.Time
+	Calls  map[string]int
+	Errors map[string]int
+}
+
+// startLoad calls echo from the mesh's client at 500 calls a second, and
+// returns a function that waits for the end and gives every window.
+func startLoad(t *testing.T, length time.Duration) func() []window {
+	t.Helper()
+	cmd := exec.Command("kubectl", "-n", mesh, "exec", "client", "-c", "app", "--",
+		"app", "load", "-rate", "500", "-for", length.String(), "echo:50051")
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return func() []window {
+		t.Helper()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("load: %v: %s", err, stderr.String())
+			}
+		case <-time.After(length + 60*time.Second):
+			t.Fatal("load did not end")
+		}
+		var windows []window
+		decoder := json.NewDecoder(strings.NewReader(stdout.String()))
+		for decoder.More() {
+			var w window
+			if err := decoder.Decode(&w); err != nil {
+				t.Fatal(err)
+			}
+			windows = append(windows, w)
+		}
+		return windows
+	}
+}
+
+func totals(windows []window) (calls, failed int, reasons map[string]int) {
+	reasons = map[string]int{}
+	for _, w := range windows {
+		for _, n := range w.Calls {
+			calls += n
+		}
+		for reason, n := range w.Errors {
+			failed += n
+			reasons[reason] += n
+		}
+	}
+	return calls, failed, reasons
+}
+
+// TestDiscoveryAway takes discovery away for 60 s at 500 calls a second, kills
+// an endpoint and starts a pod in that time.
+func TestDiscoveryAway(t *testing.T) {
+	wait := startLoad(t, 75*time.Second)
+	time.Sleep(3 * time.Second)
+	scale(t, "shunt-discovery", 0)
+	defer scale(t, "shunt-discovery", 2)
+	away := time.Now()
+
+	victim := podsOf(t, mesh, "app=echo")[0]
+	kubectl(t, "-n", mesh, "delete", "pod", victim, "--force", "--grace-period=0")
+	apply(t, barePod("born-alone", mesh, "{}"))
+	defer kubectl(t, "-n", mesh, "delete", "pod", "born-alone")
+	kubectl(t, "-n", mesh, "wait", "pod", "born-alone", "--for=condition=Ready", "--timeout=50s")
+
+	time.Sleep(time.Until(away.Add(60 * time.Second)))
+	calls, failed, reasons := totals(wait())
+	figure("e2e.discovery_away.calls", calls, "calls")
+	figure("e2e.discovery_away.failed", failed, "calls")
+	if calls < 25000 {
+		t.Errorf("%d calls answered in 75 s at 500/s", calls)
+	}
+	// One client, sequential arrivals at 500/s of about a millisecond each: no
+	// more than a handful can have been in flight on the pod that was killed.
+	if failed > 5 {
+		t.Errorf("%d calls failed; only those in flight on the killed pod may: %v", failed, reasons)
+	}
+}
+
+// TestProxyKilled kills the client's proxy: new calls fail for at most a second.
+func TestProxyKilled(t *testing.T) {
+	wait := startLoad(t, 20*time.Second)
+	time.Sleep(5 * time.Second)
+	killProxy(t, mesh, "client")
+	windows := wait()
+	var first, last time.Time
+	for _, w := range windows {
+		if len(w.Errors) == 0 {
+			continue
+		}
+		if first.IsZero() {
+			first = w.At.Add(-100 * time.Millisecond)
+		}
+		last = w.At
+	}
+	_, failed, reasons := totals(windows)
+	if failed == 0 {
+		t.Error("no call failed: was the proxy killed at all?")
+	}
+	outage := last.Sub(first)
+	figure("e2e.proxy_killed.outage_seconds", outage.Seconds(), "s")
+	if outage > time.Second {
+		t.Errorf("calls failed for %s, want at most 1 s: %v", outage, reasons)
+	}
+}
+
+// killProxy ends the process `proxy run` of one pod of this machine's cluster,
+// found by the pod's uid in its cgroup.
+func killProxy(t *testing.T, namespace, pod string) {
+	t.Helper()
+	uid := kubectl(t, "-n", namespace, "get", "pod", pod, "-o", "jsonpath={.metadata.uid}")
+	processes, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range processes {
+		dir := filepath.Dir(path)
+		groups, err1 := os.ReadFile(path)
+		args, err2 := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err1 != nil || err2 != nil || !strings.Contains(string(groups), uid) || !strings.HasPrefix(string(args), "proxy\x00run") {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatalf("no process `proxy run` of pod %s/%s (uid %s) on this machine", namespace, pod, uid)
+}
