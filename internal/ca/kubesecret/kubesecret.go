@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kubesecret keeps the mesh's certificate authority in a Secret of type
+// kubernetes.io/tls. It needs create on Secrets and get on that one Secret, in
+// the system namespace.
+package kubesecret
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/shuntmesh/shunt/internal/ca"
+)
+
+// Store reads and creates one Secret. It implements ca.Store.
+type Store struct {
+	secrets typedcorev1.SecretInterface
+	name    string
+}
+
+var _ ca.Store = (*Store)(nil)
+
+// New returns a store for the named Secret of the namespace that secrets is
+// bound to.
+func New(secrets typedcorev1.SecretInterface, name string) *Store {
+	return &Store{secrets: secrets, name: name}
+}
+
+// Load returns the certificate and the key of the Secret, in PEM.
+func (s *Store) Load(ctx context.Context) (certPEM, keyPEM []byte, err error) {
+	secret, err := s.secrets.Get(ctx, s.name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil, ca.ErrNotFound
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("get Secret %q: %w", s.name, err)
+	}
+	return secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], nil
+}
+
+// Create makes the Secret; it never changes one that exists. The Secret is
+// immutable, so that a slip of kubectl edit can't cut off every proxy.
+func (s *Store) Create(ctx context.Context, certPEM, keyPEM []byte) error {
+	immutable := true
+	_, err := s.secrets.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:   s.name,
+			Labels: map[string]string{"app.kubernetes.io/part-of": "shunt"},
+		},
+		Immutable: &immutable,
+		Type:      corev1.SecretTypeTLS,
+		Data:      map[string][]byte{corev1.TLSCertKey: certPEM, corev1.TLSPrivateKeyKey: keyPEM},
+	}, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return ca.ErrExists
+	}
+	if err != nil {
+		return fmt.Errorf("create Secret %q: %w", s.name, err)
+	}
+	return nil
+}
