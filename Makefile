@@ -8,6 +8,9 @@ GO       ?= go
 BINARIES := proxy redirect webhook discovery shuntctl
 LDFLAGS  := -s -w
 
+# Modules with code of ours: the product, the test cluster, the end-to-end tests.
+MODULES := . test/cluster test/e2e
+
 # Fuzz seconds per target: 5 in `make test`, 60 in `make soak`.
 FUZZTIME ?= 5s
 
@@ -36,12 +39,13 @@ verify: fmt lint generate tidy ## Format, lint, generated files; nothing may dif
 
 .PHONY: fmt
 fmt: ## Format the code
-	@$(GO) tool -modfile=tools/go.mod golangci-lint fmt ./...
+	@$(GO) build -C tools -o ../$(BIN)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@$(BIN)/golangci-lint fmt
 
 .PHONY: lint
 lint: ## Lint Go and shell
-	@$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
-	@cd test/cluster && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --config ../../.golangci.yml ./...
+	@$(GO) build -C tools -o ../$(BIN)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@for mod in $(MODULES); do (cd $$mod && $(CURDIR)/$(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
 	@scripts/shellcheck.sh
 
 .PHONY: generate
@@ -54,8 +58,7 @@ tidy: ## Tidy every module
 
 .PHONY: unit
 unit: ## Unit tests: seconds, no root, no network but loopback
-	@$(GO) test ./...
-	@cd test/cluster && $(GO) test ./...
+	@for mod in $(MODULES); do (cd $$mod && $(GO) test ./...); done
 
 .PHONY: race
 race: ## The data path and the control plane under the race detector

@@ -140,18 +140,6 @@ func podsOf(t *testing.T, namespace, selector string) []string {
 	return strings.Fields(kubectl(t, "-n", namespace, "get", "pods", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}"))
 }
 
-// eventually tries until it works or the limit is reached.
-func eventually(t *testing.T, limit time.Duration, what string, try func() error) {
-	t.Helper()
-	var err error
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if err = try(); err == nil {
-			return
-		}
-	}
-	t.Fatalf("%s: not within %s: %v", what, limit, err)
-}
-
 // figure prints one measured value in the form that `make bench` and CI read.
 func figure(name string, value any, unit string) {
 	fmt.Printf("FIGURE %s %v %s\n", name, value, unit)

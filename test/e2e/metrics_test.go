@@ -5,11 +5,10 @@
 package e2e
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
-
-	"fmt"
 )
 
 func lines(text string) []string {

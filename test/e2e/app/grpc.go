@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 )
@@ -25,11 +26,11 @@ func callGRPC(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	client, closeClient, err := dialGRPC(flags.Arg(0), *delay)
+	client, conn, err := dialGRPC(flags.Arg(0), *delay)
 	if err != nil {
 		return err
 	}
-	defer closeClient()
+	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	pods := map[string]int{}
@@ -59,11 +60,11 @@ func load(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	client, closeClient, err := dialGRPC(flags.Arg(0), 0)
+	client, conn, err := dialGRPC(flags.Arg(0), 0)
 	if err != nil {
 		return err
 	}
-	defer closeClient()
+	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, *length)
 	defer cancel()
 	var (
@@ -113,7 +114,7 @@ func load(ctx context.Context, args []string) error {
 	}
 }
 
-func dialGRPC(target string, delay time.Duration) (testgrpc.TestServiceClient, func() error, error) {
+func dialGRPC(target string, delay time.Duration) (testgrpc.TestServiceClient, *grpc.ClientConn, error) {
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 		if err != nil {
@@ -121,12 +122,15 @@ func dialGRPC(target string, delay time.Duration) (testgrpc.TestServiceClient, f
 		}
 		return &lateConn{Conn: conn, delay: delay}, nil
 	}
+	// gRPC waits a second before it dials anew after a refusal. The tests ask for
+	// how long new calls fail, so this client tries again every 50 ms.
+	eager := grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1, MaxDelay: 50 * time.Millisecond}, MinConnectTimeout: 20 * time.Second}
 	conn, err := grpc.NewClient("passthrough:///"+target, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(dial))
+		grpc.WithContextDialer(dial), grpc.WithConnectParams(eager))
 	if err != nil {
 		return nil, nil, fmt.Errorf("dial %s: %w", target, err)
 	}
-	return testgrpc.NewTestServiceClient(conn), conn.Close, nil
+	return testgrpc.NewTestServiceClient(conn), conn, nil
 }
 
 // lateConn waits before its first write.

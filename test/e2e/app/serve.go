@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/big"
@@ -105,7 +106,7 @@ func serveHTTP(ctx context.Context, addr string, config *tls.Config) error {
 	if config != nil {
 		serve = func() error { return server.ListenAndServeTLS("", "") }
 	}
-	if err := serve(); err != http.ErrServerClosed {
+	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP on %s: %w", addr, err)
 	}
 	return nil
