@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redirect
+
+import "context"
+
+// Backend makes one network namespace, that of the calling thread, do what a
+// Plan says. Its own objects are told from all others by name; those of others
+// are never touched.
+type Backend interface {
+	// Apply makes the namespace match the plan in one atomic step and reports
+	// whether that took a change. It replaces whatever an earlier Apply left.
+	// A plan that can't be met in full is an error, and then nothing changes.
+	Apply(ctx context.Context, p Plan) (changed bool, err error)
+	// Check returns nil where the namespace matches the plan, a *Difference
+	// for the first thing that doesn't, and another error where it can't tell.
+	Check(ctx context.Context, p Plan) error
+	// Remove takes away all that Apply made. Finding nothing is no error.
+	Remove(ctx context.Context) error
+}
+
+// Difference says where a namespace doesn't match its Plan.
+type Difference struct {
+	Where string // such as "ipv4 outbound rule 3"
+	Want  string
+	Got   string
+}
+
+// Error returns "<where>: want <want>, found <got>".
+func (d *Difference) Error() string {
+	return d.Where + ": want " + d.Want + ", found " + d.Got
+}
