@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package testnet gives tests real network namespaces: a pod and a node that
+// are joined by a veth pair. It needs root, says so where root is missing, and
+// leaves nothing behind.
+package testnet
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Addresses of a pair. The node has a second network, to which the pod routes.
+const (
+	NodeV4, PodV4 = "10.66.0.1", "10.66.0.2"
+	NodeV6, PodV6 = "fd66::1", "fd66::2"
+	FarV4, FarV6  = "10.77.0.1", "fd77::1"
+)
+
+// Namespace is a network namespace of its own. It ends with its test.
+type Namespace struct {
+	file *os.File
+}
+
+// New makes an empty namespace with its loopback interface up.
+func New(t testing.TB) *Namespace {
+	t.Helper()
+	if os.Getuid() != 0 {
+		if reason := os.Getenv("SHUNT_SKIP"); reason != "" {
+			t.Skip("SHUNT_SKIP: " + reason)
+		}
+		t.Fatal("network namespaces need root (SHUNT_SKIP=<reason> skips these tests)")
+	}
+	n := &Namespace{}
+	err := onThread(func() (err error) {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("unshare network namespace: %w", err)
+		}
+		if n.file, err = os.Open("/proc/thread-self/ns/net"); err != nil {
+			return err
+		}
+		return linkUp("lo")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.file.Close() })
+	return n
+}
+
+// Path returns a path of the namespace for as long as the test runs.
+func (n *Namespace) Path() string {
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.file.Fd())
+}
+
+// Do calls f on a thread of its own inside the namespace: what f opens or
+// starts belongs to it. The thread ends with f.
+func (n *Namespace) Do(t testing.TB, f func() error) {
+	t.Helper()
+	err := onThread(func() error {
+		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace: %w", err)
+		}
+		return f()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Sysctl writes a value below /proc/sys/net of the namespace.
+func (n *Namespace) Sysctl(t testing.TB, name, value string) {
+	t.Helper()
+	n.Do(t, func() error { return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0o644) })
+}
+
+// Pair makes a node and a pod, joined as a CNI plugin would join them.
+func Pair(t testing.TB) (node, pod *Namespace) {
+	t.Helper()
+	node, pod = New(t), New(t)
+	node.Do(t, func() error {
+		veth := &netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "eth0",
+			PeerNamespace: netlink.NsFd(pod.file.Fd()),
+		}
+		if err := netlink.LinkAdd(veth); err != nil {
+			return fmt.Errorf("add veth pair: %w", err)
+		}
+		return errors.Join(addAddrs("eth0", NodeV4+"/24", NodeV6+"/64"), addAddrs("lo", FarV4+"/32", FarV6+"/128"), linkUp("eth0"))
+	})
+	pod.Do(t, func() error {
+		if err := errors.Join(addAddrs("eth0", PodV4+"/24", PodV6+"/64"), linkUp("eth0")); err != nil {
+			return err
+		}
+		return errors.Join(addDefaultRoute(NodeV4), addDefaultRoute(NodeV6))
+	})
+	return node, pod
+}
+
+func addAddrs(link string, addrs ...string) error {
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", link, err)
+	}
+	for _, text := range addrs {
+		addr, err := netlink.ParseAddr(text)
+		if err != nil {
+			return err
+		}
+		addr.Flags = unix.IFA_F_NODAD // usable at once
+		if err := netlink.AddrAdd(l, addr); err != nil {
+			return fmt.Errorf("add %s to %s: %w", text, link, err)
+		}
+	}
+	return nil
+}
+
+func addDefaultRoute(via string) error {
+	gw, err := netlink.ParseAddr(via + "/32")
+	if err != nil {
+		return err
+	}
+	l, err := netlink.LinkByName("eth0")
+	if err != nil {
+		return err
+	}
+	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: gw.IP}); err != nil {
+		return fmt.Errorf("add route via %s: %w", via, err)
+	}
+	return nil
+}
+
+func linkUp(name string) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", name, err)
+	}
+	if err := netlink.LinkSetUp(l); err != nil {
+		return fmt.Errorf("set %s up: %w", name, err)
+	}
+	return nil
+}
+
+// onThread runs f on a locked thread that the runtime throws away afterwards.
+func onThread(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		done <- f()
+	}()
+	return <-done
+}

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build netns
+
+package nftables_test
+
+func bareChild() bool { return false }

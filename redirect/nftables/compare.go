@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	nft "github.com/google/nftables"
+	"github.com/google/nftables/expr"
+
+	"github.com/shuntmesh/shunt/redirect"
+)
+
+// compare reads our tables back and returns a *redirect.Difference for the
+// first thing that is not as wanted.
+func compare(conn *nft.Conn, want []table) error {
+	found, err := ownTables(conn)
+	if err != nil {
+		return err
+	}
+	for _, t := range found {
+		if !slices.ContainsFunc(want, func(w table) bool { return tableFamily(w.family) == t.Family }) {
+			return &redirect.Difference{Where: tableText(t.Family), Want: "no such table", Got: "the table"}
+		}
+	}
+	for _, w := range want {
+		i := slices.IndexFunc(found, func(t *nft.Table) bool { return t.Family == tableFamily(w.family) })
+		if i < 0 {
+			return &redirect.Difference{Where: tableText(tableFamily(w.family)), Want: "the table", Got: "no such table"}
+		}
+		if err := compareTable(conn, found[i], w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func compareTable(conn *nft.Conn, t *nft.Table, want table) error {
+	where := tableText(t.Family)
+	if t.Flags != 0 {
+		return &redirect.Difference{Where: where, Want: "no flags", Got: fmt.Sprintf("flags %#x (1 is dormant)", t.Flags)}
+	}
+	chains, err := chainsOf(conn, t)
+	if err != nil {
+		return err
+	}
+	var wantChains []string
+	for _, c := range want.chains {
+		wantChains = append(wantChains, chainText(c.direction.String(), nft.ChainTypeNAT, hook(c.direction), nft.ChainPriorityNATDest, nft.ChainPolicyAccept))
+	}
+	if err := compareNames(where+" chains", wantChains, chains); err != nil {
+		return err
+	}
+	for _, c := range want.chains {
+		if err := compareRules(conn, t, c, want.family); err != nil {
+			return err
+		}
+	}
+	return compareSets(conn, t, want.sets)
+}
+
+func compareRules(conn *nft.Conn, t *nft.Table, want chain, f redirect.Family) error {
+	found, err := conn.GetRules(t, &nft.Chain{Name: want.direction.String()})
+	if err != nil {
+		return fmt.Errorf("list rules of %s chain %v: %w", tableText(t.Family), want.direction, hint(err))
+	}
+	for i := range max(len(want.rules), len(found)) {
+		d := &redirect.Difference{Where: fmt.Sprintf("%v %v rule %d", f, want.direction, i+1), Want: "no rule", Got: "no rule"}
+		var wantExprs, gotExprs string
+		if i < len(want.rules) {
+			d.Want, wantExprs = want.rules[i].plan.String(), exprsText(want.rules[i].exprs)
+		}
+		if i < len(found) {
+			gotExprs = exprsText(found[i].Exprs)
+			d.Got = want.name(gotExprs)
+		}
+		if wantExprs != gotExprs {
+			return d
+		}
+	}
+	return nil
+}
+
+// name tells which rule of the chain these expressions are, if any.
+func (c chain) name(exprs string) string {
+	for i, r := range c.rules {
+		if exprsText(r.exprs) == exprs {
+			return fmt.Sprintf("rule %d (%v)", i+1, r.plan)
+		}
+	}
+	return "a rule that is not ours (" + exprs + ")"
+}
+
+func compareSets(conn *nft.Conn, t *nft.Table, want []set) error {
+	found, err := conn.GetSets(t)
+	if err != nil {
+		return fmt.Errorf("list sets of %s: %w", tableText(t.Family), err)
+	}
+	var wantNames, gotNames []string
+	for _, s := range want {
+		wantNames = append(wantNames, s.name)
+	}
+	for _, s := range found {
+		gotNames = append(gotNames, s.Name)
+	}
+	where := tableText(t.Family)
+	if err := compareNames(where+" sets", wantNames, gotNames); err != nil {
+		return err
+	}
+	for _, w := range want {
+		i := slices.IndexFunc(found, func(s *nft.Set) bool { return s.Name == w.name })
+		elements, err := conn.GetSetElements(found[i])
+		if err != nil {
+			return fmt.Errorf("list elements of set %s: %w", w.name, err)
+		}
+		if got := setOf(w.name, found[i].KeyType, elements); got.String() != w.String() {
+			return &redirect.Difference{Where: where + " set " + w.name, Want: w.String(), Got: got.String()}
+		}
+	}
+	return nil
+}
+
+// compareNames ignores the order, which the kernel chooses.
+func compareNames(where string, want, got []string) error {
+	slices.Sort(want)
+	slices.Sort(got)
+	if slices.Equal(want, got) {
+		return nil
+	}
+	return &redirect.Difference{Where: where, Want: nameList(want), Got: nameList(got)}
+}
+
+func nameList(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+func chainsOf(conn *nft.Conn, t *nft.Table) ([]string, error) {
+	chains, err := conn.ListChainsOfTableFamily(t.Family)
+	if err != nil {
+		return nil, fmt.Errorf("list chains of %s: %w", tableText(t.Family), err)
+	}
+	var out []string
+	for _, c := range chains {
+		if c.Table.Name != t.Name {
+			continue
+		}
+		policy := nft.ChainPolicyAccept
+		if c.Policy != nil {
+			policy = *c.Policy
+		}
+		out = append(out, chainText(c.Name, c.Type, c.Hooknum, c.Priority, policy))
+	}
+	return out, nil
+}
+
+func chainText(name string, typ nft.ChainType, hook *nft.ChainHook, priority *nft.ChainPriority, policy nft.ChainPolicy) string {
+	if hook == nil || priority == nil {
+		return name
+	}
+	verdict := "accept"
+	if policy == nft.ChainPolicyDrop {
+		verdict = "drop"
+	}
+	return fmt.Sprintf("%s (%s hook %d priority %d policy %s)", name, typ, *hook, *priority, verdict)
+}
+
+// exprsText renders what a rule does; how often it did is left out.
+func exprsText(exprs []expr.Any) string {
+	parts := make([]string, len(exprs))
+	for i, e := range exprs {
+		switch e := e.(type) {
+		case *expr.Counter:
+			parts[i] = "Counter"
+		default:
+			v := reflect.Indirect(reflect.ValueOf(e))
+			parts[i] = fmt.Sprintf("%s%+v", v.Type().Name(), v.Interface())
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+func tableText(f nft.TableFamily) string {
+	if f == nft.TableFamilyIPv4 {
+		return "table ip " + tableName
+	}
+	return "table ip6 " + tableName
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package nftables makes a network namespace match a redirect.Plan by talking
+// nf_tables' netlink protocol: no fork, no nft binary, one atomic batch. It
+// needs CAP_NET_ADMIN and nothing else, writes no file, and works in the
+// namespace of the calling thread.
+//
+// There is one table named "shunt" for each family, ip and ip6, and not one of
+// the inet family, though a batch spans both alike: NAT in inet tables needs
+// Linux 5.2, in ip and ip6 tables 4.18 (the first where nf_tables' and
+// iptables' NAT share a namespace), and a kernel without IPv6 simply has one
+// table less. All other tables are left alone. Both chains hook in at the
+// priority of destination NAT (-100), where kube-proxy's rules are too; those
+// live in the node's namespace, not in the pod's.
+package nftables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	nft "github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/shuntmesh/shunt/redirect"
+)
+
+// tableName is ours in each family. Nothing else may use it.
+const tableName = "shunt"
+
+// socketBuffer holds the largest batch and all its answers, which the kernel
+// would otherwise cut off with ENOBUFS after it has committed.
+const socketBuffer = 4 << 20 // bytes
+
+// Backend is a redirect.Backend. The zero value is ready for use.
+type Backend struct {
+	withoutIPv6 bool // tests: pretend that the kernel has no IPv6
+}
+
+var _ redirect.Backend = Backend{}
+
+// Apply implements redirect.Backend. A namespace that already matches is not
+// written to; otherwise both tables are replaced in one batch, under which
+// established connections keep their way.
+func (b Backend) Apply(ctx context.Context, p redirect.Plan) (bool, error) {
+	want, err := b.render(p)
+	if err != nil {
+		return false, err
+	}
+	conn, err := dial(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = conn.CloseLasting() }()
+	// The address comes first: without rules it is harmless, while rules
+	// without it would break inbound connections.
+	addrChanged, err := applyLoopbackAddr(want.loopbackAddr)
+	if err != nil {
+		return false, err
+	}
+	if compare(conn, want.tables) == nil {
+		return addrChanged, nil
+	}
+	if err := replace(conn, want.tables); err != nil {
+		return addrChanged, fmt.Errorf("replace tables: %w", hint(err))
+	}
+	return true, nil
+}
+
+// Check implements redirect.Backend.
+func (b Backend) Check(ctx context.Context, p redirect.Plan) error {
+	want, err := b.render(p)
+	if err != nil {
+		return err
+	}
+	conn, err := dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.CloseLasting() }()
+	if err := compare(conn, want.tables); err != nil {
+		return err
+	}
+	return checkLoopbackAddr(want.loopbackAddr)
+}
+
+// Remove implements redirect.Backend. The kernel forgets the translation of
+// connections that are open, so the pod's proxy should have gone before.
+func (b Backend) Remove(ctx context.Context) error {
+	conn, err := dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.CloseLasting() }()
+	if err := replace(conn, nil); err != nil {
+		return fmt.Errorf("remove tables: %w", hint(err))
+	}
+	_, err = applyLoopbackAddr(nil)
+	return err
+}
+
+// replace makes our tables be exactly want, in one batch.
+func replace(conn *nft.Conn, want []table) error {
+	existing, err := ownTables(conn)
+	if err != nil {
+		return err
+	}
+	for _, t := range existing {
+		conn.DelTable(t)
+	}
+	for _, t := range want {
+		if err := t.add(conn); err != nil {
+			return err
+		}
+	}
+	return conn.Flush()
+}
+
+// ownTables lists our tables, IPv4 first.
+func ownTables(conn *nft.Conn) ([]*nft.Table, error) {
+	all, err := conn.ListTables()
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", hint(err))
+	}
+	var own []*nft.Table
+	for _, family := range []nft.TableFamily{nft.TableFamilyIPv4, nft.TableFamilyIPv6} {
+		for _, t := range all {
+			if t.Name == tableName && t.Family == family {
+				own = append(own, t)
+			}
+		}
+	}
+	return own, nil
+}
+
+func dial(ctx context.Context) (*nft.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	conn, err := nft.New(nft.AsLasting(), nft.WithSockOptions(func(c *netlink.Conn) error {
+		if deadline, ok := ctx.Deadline(); ok {
+			if err := c.SetDeadline(deadline); err != nil {
+				return err
+			}
+		}
+		return errors.Join(c.SetReadBuffer(socketBuffer), c.SetWriteBuffer(socketBuffer))
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("open netfilter netlink socket: %w", hint(err))
+	}
+	return conn, nil
+}
+
+// hint adds what a person can do about an error of the kernel.
+func hint(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w (CAP_NET_ADMIN is needed in the pod's network namespace)", err)
+	case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP),
+		errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("%w (the kernel needs 4.18 or later with nf_tables, nft_chain_nat and nft_redir; with --ipv6=off for IPv4 alone)", err)
+	default:
+		return err
+	}
+}
+
+// hasIPv6 reports whether the kernel knows IPv6 at all. A namespace in which a
+// sysctl has turned it off gets its rules nevertheless: they do no harm, and
+// no way around the proxy opens when it is turned on again.
+func (b Backend) hasIPv6() (bool, error) {
+	if b.withoutIPv6 {
+		return false, nil
+	}
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("probe IPv6: %w", err)
+	}
+	return true, unix.Close(fd)
+}
