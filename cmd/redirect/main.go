@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command redirect steers a pod's TCP connections to its proxy. It is the init
+// container of an injected pod, and a tool to look at the result:
+// `redirect apply|check|remove|print`.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/shuntmesh/shunt/redirect/cli"
+	"github.com/shuntmesh/shunt/redirect/nftables"
+)
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return cli.Run(ctx, os.Args[1:], cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Backend: nftables.Backend{}})
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"strings"
+)
+
+const overview = `redirect steers a pod's TCP connections to its proxy.
+
+  redirect apply [flags]    make the network namespace match the flags; idempotent
+  redirect check [flags]    read the rules back and name the first difference
+  redirect remove [flags]   take all rules away; finding none is no error
+  redirect print [flags]    show the plan and change nothing
+
+redirect <command> -h lists the flags. They are istio-iptables' flags, so that
+its command lines work unchanged:
+
+  redirect apply -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x "" -b '*' -d 15090,15020
+
+Port lists take ranges (9000-9010). What is not supported is refused by name.
+apply, check and remove need CAP_NET_ADMIN.
+
+Exit codes: 0 done, or as planned; 1 check found a difference; 2 the command
+line asks for something impossible; 3 the kernel refused, or a privilege is missing.
+`
+
+// help lists a verb's flags: what works first, what is refused last.
+func help(verb string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "redirect %s [flags]\n\n", verb)
+	for _, o := range new(command).options(verb) {
+		name := "--" + o.long
+		if len(o.long) == 1 {
+			name = "-" + o.long
+		}
+		if o.short != "" {
+			name = "-" + o.short + ", " + name
+		}
+		fmt.Fprintf(&b, "  %s\n        %s\n", strings.TrimSpace(name+" "+o.value), o.usage)
+	}
+	b.WriteString("\nExit codes: 0 done, or as planned; 1 check found a difference; 2 bad command line; 3 the kernel refused.\n")
+	return b.String()
+}
