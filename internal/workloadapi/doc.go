@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package workloadapi holds the resource that says what an IP address is: a
+// service's virtual IP or a pod. The messages are generated from
+// workload.proto; nothing here performs I/O.
+package workloadapi
+
+//go:generate go run -C gen . ../workload.proto ../workload.pb.go
+
+// TypeURL is the type that a subscription names.
+const TypeURL = "type.googleapis.com/istio.workload.Address"
