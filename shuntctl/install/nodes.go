@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package install
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// maxNodeImages is how many images a kubelet reports, the largest first
+// (--node-status-max-images): a node with so many may hold more.
+const maxNodeImages = 50
+
+// MissingImages says what one node lacks.
+type MissingImages struct {
+	Node   string
+	Images []string
+	Capped bool // the node reports as many images as it may, so it may hold them all the same
+}
+
+// CheckNodeImages refuses when a node that pods can be scheduled to doesn't hold
+// the images, since no registry has them.
+func (c *Cluster) CheckNodeImages(ctx context.Context, refs []string) error {
+	nodes, err := list[corev1.Node](ctx, c, coreResource("nodes"))
+	if err != nil {
+		return fmt.Errorf("look for our images on the nodes: %w (or leave this check out with --skip-image-check)", err)
+	}
+	if missing := FindMissing(nodes, refs); len(missing) > 0 {
+		return &ImagesError{Missing: missing}
+	}
+	return nil
+}
+
+// FindMissing returns the schedulable nodes that don't report all images.
+func FindMissing(nodes []corev1.Node, refs []string) []MissingImages {
+	var out []MissingImages
+	for _, n := range nodes {
+		if !schedulable(n) {
+			continue
+		}
+		var held []string
+		for _, img := range n.Status.Images {
+			held = append(held, img.Names...)
+		}
+		m := MissingImages{Node: n.Name, Capped: len(n.Status.Images) >= maxNodeImages}
+		for _, ref := range refs {
+			if !slices.Contains(held, ref) {
+				m.Images = append(m.Images, ref)
+			}
+		}
+		if len(m.Images) > 0 {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// schedulable is false for a node that ordinary pods can't come to.
+func schedulable(n corev1.Node) bool {
+	return !n.Spec.Unschedulable && !slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool {
+		return t.Effect == corev1.TaintEffectNoSchedule || t.Effect == corev1.TaintEffectNoExecute
+	})
+}
+
+// ImagesError refuses an installation whose pods could not start.
+type ImagesError struct {
+	Missing []MissingImages
+}
+
+// Error names the nodes and images, and both ways out.
+func (e *ImagesError) Error() string {
+	var b strings.Builder
+	b.WriteString("some nodes can't get Shunt's images, so nothing was installed:\n")
+	capped := false
+	for _, m := range e.Missing {
+		fmt.Fprintf(&b, "  node %s has no %s\n", m.Node, strings.Join(m.Images, ", "))
+		capped = capped || m.Capped
+	}
+	if capped {
+		fmt.Fprintf(&b, "A kubelet reports its %d largest images only, and one of these nodes reports as many: if it holds ours, use --skip-image-check.\n", maxNodeImages)
+	}
+	b.WriteString("No public registry has these images. Do one of these, then install again:\n" +
+		"  shuntctl images save         and load the tarballs on every node: ctr -n k8s.io images import FILE\n" +
+		"  shuntctl images push --image-registry R    and install with the same --image-registry R")
+	return b.String()
+}
