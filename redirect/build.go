@@ -13,10 +13,11 @@ import (
 //
 // The order of the outbound rules is istio-iptables' precedence: excluded
 // ports, the proxy's dial source, calling oneself, the proxy's owner, loopback,
-// excluded CIDRs, included ports, included CIDRs. It differs in one point:
+// excluded CIDRs, included ports, included CIDRs. It differs in two points:
 // "anything else over the loopback interface" is one rule after all of the
 // proxy's self-calls and not one before each further owner, where it would
-// hide that owner's self-calls.
+// hide that owner's self-calls; and inbound packets for 127.0.0.0/8 are not
+// captured.
 func NewPlan(c Config) (Plan, error) {
 	if err := c.Validate(); err != nil {
 		return Plan{}, err
@@ -36,7 +37,7 @@ func NewPlan(c Config) (Plan, error) {
 			fp.LoopbackAddr = source
 		}
 		if c.IncludeInboundPorts.All || len(c.IncludeInboundPorts.Ranges) > 0 {
-			fp.Chains = append(fp.Chains, Chain{Inbound, inbound(c)})
+			fp.Chains = append(fp.Chains, Chain{Inbound, inbound(c, f)})
 		}
 		fp.Chains = append(fp.Chains, Chain{Outbound, outbound(c, f, source)})
 		p.Families = append(p.Families, fp)
@@ -44,8 +45,12 @@ func NewPlan(c Config) (Plan, error) {
 	return p, nil
 }
 
-func inbound(c Config) []Rule {
+func inbound(c Config, f Family) []Rule {
 	var r rules
+	// NAT comes before the kernel's own check for such packets: captured, they
+	// would reach a port that the application keeps to itself, by way of the
+	// proxy. Left alone, they are dropped.
+	r.pass("loopback from outside is for the kernel to drop", Match{Dest: loopbackSet(f)})
 	r.pass("the tunnel is never captured",
 		Match{DestPorts: portSet("tunnel_port", []contract.PortRange{{First: c.TunnelPort, Last: c.TunnelPort}})})
 	if set := portSet("exclude_inbound_ports", c.ExcludeInboundPorts); set != nil {
@@ -74,7 +79,7 @@ func outbound(c Config, f Family, source netip.Prefix) []Rule {
 	for _, owner := range owners(c) {
 		r.pass("the proxy's own connections", owner)
 	}
-	r.pass("loopback is never captured", Match{Dest: &AddrSet{"loopback", []netip.Prefix{f.Loopback()}}})
+	r.pass("loopback is never captured", Match{Dest: loopbackSet(f)})
 	if set := addrSet("exclude_outbound_cidrs", c.ExcludeOutboundCIDRs, f); set != nil {
 		r.pass("excluded outbound CIDRs", Match{Dest: set})
 	}
@@ -109,6 +114,10 @@ func (r *rules) pass(why string, m Match) {
 
 func (r *rules) capture(port uint16, why string, m Match) {
 	*r = append(*r, Rule{Match: m, Action: Capture, Port: port, Why: why})
+}
+
+func loopbackSet(f Family) *AddrSet {
+	return &AddrSet{Name: "loopback", Prefixes: []netip.Prefix{f.Loopback()}}
 }
 
 // portSet returns nil for no ports, since a rule with an empty set matches nothing.

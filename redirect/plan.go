@@ -51,8 +51,8 @@ type Match struct {
 	DestPorts    *PortSet     `json:"destPorts,omitzero"`    // destination port in the set, unless nil
 }
 
-// PortSet is a named, sorted set of ports without overlaps. The name is unique
-// in a Plan's family and tells what the set is for.
+// PortSet is a named, sorted set of ports without overlaps. The name tells
+// what the set is for; within a family, equal names mean equal sets.
 type PortSet struct {
 	Name   string
 	Ranges []contract.PortRange

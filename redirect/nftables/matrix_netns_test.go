@@ -17,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if testnet.Child() || bareChild() {
+	if testnet.Child() {
 		return
 	}
 	os.Exit(m.Run())

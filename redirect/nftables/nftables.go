@@ -107,6 +107,9 @@ func replace(conn *nft.Conn, want []table) error {
 		return err
 	}
 	for _, t := range existing {
+		// Adding what exists changes nothing; it keeps the deletion from
+		// failing where another process was faster.
+		conn.AddTable(t)
 		conn.DelTable(t)
 	}
 	for _, t := range want {

@@ -4,6 +4,7 @@ package nftables
 
 import (
 	"net/netip"
+	"slices"
 
 	nft "github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -66,16 +67,23 @@ func renderTable(f redirect.FamilyPlan) table {
 		out := chain{direction: c.Direction}
 		for _, r := range c.Rules {
 			if r.Match.Dest != nil {
-				t.sets = append(t.sets, addrSet(r.Match.Dest, f.Family))
+				t.addSet(addrSet(r.Match.Dest, f.Family))
 			}
 			if r.Match.DestPorts != nil {
-				t.sets = append(t.sets, portSet(r.Match.DestPorts))
+				t.addSet(portSet(r.Match.DestPorts))
 			}
 			out.rules = append(out.rules, rule{r, append(matchExprs(r.Match, f.Family), actionExprs(r)...)})
 		}
 		t.chains = append(t.chains, out)
 	}
 	return t
+}
+
+// addSet adds a set that no earlier rule has named.
+func (t *table) addSet(s set) {
+	if !slices.ContainsFunc(t.sets, func(other set) bool { return other.name == s.name }) {
+		t.sets = append(t.sets, s)
+	}
 }
 
 // add puts the creation of the table into the batch.
