@@ -90,9 +90,9 @@ func act(ctx context.Context, verb string, c command, plan redirect.Plan, env En
 	var err error
 	switch {
 	case verb == verbPrint:
-		err = print(env.Stdout, plan, c.output)
+		err = show(env.Stdout, plan, c.output)
 	case c.dryRun:
-		err = print(env.Stdout, plan, outputText)
+		err = show(env.Stdout, plan, outputText)
 	default:
 		err = inNamespace(c.netns, func() error {
 			said, err := do(ctx, verb, plan, env.Backend)
@@ -127,7 +127,7 @@ func do(ctx context.Context, verb string, plan redirect.Plan, b redirect.Backend
 	}
 }
 
-func print(w io.Writer, plan redirect.Plan, format string) error {
+func show(w io.Writer, plan redirect.Plan, format string) error {
 	var out string
 	switch format {
 	case outputJSON:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -89,18 +90,23 @@ func (c *command) options(verb string) []option {
 		all = append(all, option{"dry-run", "n", "", "print the plan and change nothing", boolean(&c.dryRun)})
 		all = append(all, satisfied()...)
 	case verbPrint:
-		all = append(all, option{"o", "", "format", "text, json or nft; the excluded outbound ports are --istio-local-outbound-ports-exclude here (default text)", oneOf(&c.output, outputText, outputJSON, outputNFT)})
+		// No port list reads like a format, so a line for apply can be pasted.
+		i := slices.IndexFunc(all, func(o option) bool { return o.short == "o" })
+		all[i].short = ""
+		all = append(all, option{"o", "", "format|ports", "text, json or nft (default text); or ports, as in apply", c.formatOrPorts})
 	}
-	all = append(all, refused()...)
-	if verb == verbPrint {
-		// -o is the format; the port list keeps its long name alone.
-		for i := range all {
-			if all[i].short == "o" {
-				all[i].short = ""
-			}
-		}
+	return append(all, refused()...)
+}
+
+func (c *command) formatOrPorts(s string) error {
+	if slices.Contains([]string{outputText, outputJSON, outputNFT}, s) {
+		c.output = s
+		return nil
 	}
-	return all
+	if err := ports(&c.config.ExcludeOutboundPorts)(s); err != nil {
+		return fmt.Errorf("neither a format nor ports (allowed: text, json, nft, or what -o of apply takes): %w", err)
+	}
+	return nil
 }
 
 // planOptions are istio-iptables' flags that choose what is captured.
@@ -215,18 +221,6 @@ func cidrsOrAll(dst *redirect.CIDRs) func(string) error {
 
 func text(dst *string) func(string) error {
 	return func(s string) error { *dst = s; return nil }
-}
-
-func oneOf(dst *string, allowed ...string) func(string) error {
-	return func(s string) error {
-		for _, a := range allowed {
-			if s == a {
-				*dst = s
-				return nil
-			}
-		}
-		return fmt.Errorf("not possible (allowed: %s)", strings.Join(allowed, ", "))
-	}
 }
 
 func onOff(dst *bool) func(string) error {

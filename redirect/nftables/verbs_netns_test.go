@@ -219,6 +219,7 @@ func TestIPv6SwitchedOff(t *testing.T) {
 // TestLongestLists applies as much as a Config can hold.
 func TestLongestLists(t *testing.T) {
 	c := captureAll()
+	c.IncludeOutboundCIDRs = redirect.CIDRs{Prefixes: prefixes("0.0.0.0/0", "::/0")}
 	c.ProxyUIDs, c.ProxyGIDs = nil, nil
 	for i := range uint32(16) {
 		c.ProxyUIDs, c.ProxyGIDs = append(c.ProxyUIDs, 2000+i), append(c.ProxyGIDs, 2000+i)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,18 +36,18 @@ func (n *Namespace) Listen(t testing.TB, name, addr string) {
 		l, err = lc.Listen(context.Background(), "tcp", addr)
 		return err
 	})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go greet(name, c.(*net.TCPConn))
+			_ = c.SetDeadline(time.Now().Add(patience))
+			wg.Go(func() { greet(name, c.(*net.TCPConn)) })
 		}
-	}()
-	t.Cleanup(func() { _ = l.Close(); <-done })
+	})
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
 }
 
 func greet(name string, c *net.TCPConn) {
