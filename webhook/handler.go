@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"time"
+
+	"github.com/shuntmesh/shunt/webhook/inject"
+)
+
+// maxBody bounds a request, in bytes. The API server takes objects of at most
+// 3 MiB (its MaxRequestBodyBytes); a review of an update carries the old one
+// beside the new one, and 1 MiB is room for the envelope: 2 x 3 + 1.
+const maxBody = 7 << 20
+
+// maxInFlight bounds the reviews that are held in memory at once: 32 x 7 MiB
+// stays below 256 MiB in the worst case, and at some 100 us each it is far
+// from being the limit. Others wait until the API server's timeout ends them.
+const maxInFlight = 32
+
+// handler carries reviews between HTTP and Review.
+type handler struct {
+	inject  func() inject.Options
+	metrics *metrics
+	log     *slog.Logger
+	slots   chan struct{}
+}
+
+func newHandler(o Options, m *metrics) *handler {
+	return &handler{inject: o.Inject, metrics: m, log: o.Log, slots: make(chan struct{}, maxInFlight)}
+}
+
+// ServeHTTP implements http.Handler.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	case <-r.Context().Done():
+		return
+	}
+	start := time.Now()
+	body, status, err := readBody(w, r)
+	if err != nil {
+		h.fail(w, r, status, err)
+		return
+	}
+	answer, err := Review(body, h.inject())
+	if err != nil {
+		h.fail(w, r, http.StatusBadRequest, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if _, err := w.Write(answer.Body); err != nil {
+		h.log.Warn("write answer", "err", err, "namespace", answer.Namespace, "pod", answer.Pod)
+	}
+	h.record(answer, time.Since(start))
+}
+
+// readBody returns the body, or the status that says what is wrong with it.
+func readBody(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return nil, http.StatusMethodNotAllowed, fmt.Errorf("read request: method %s (allowed: POST)", r.Method)
+	}
+	kind := r.Header.Get("Content-Type")
+	if media, _, err := mime.ParseMediaType(kind); err != nil || media != "application/json" {
+		return nil, http.StatusUnsupportedMediaType, fmt.Errorf("read request: content type %q (allowed: application/json)", kind)
+	}
+	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("read request: the body is larger than %d bytes", tooLarge.Limit)
+	}
+	if err != nil {
+		return nil, http.StatusBadRequest, fmt.Errorf("read request: %w", err)
+	}
+	if len(body) == 0 {
+		return nil, http.StatusBadRequest, errors.New("read request: the body is empty")
+	}
+	return body, http.StatusOK, nil
+}
+
+func (h *handler) fail(w http.ResponseWriter, r *http.Request, status int, err error) {
+	h.metrics.malformed.Inc()
+	h.log.Warn("bad request", "err", err, "status", status, "remote", r.RemoteAddr)
+	http.Error(w, shorten(err.Error()), status)
+}
+
+// record logs what a human asks for first: which pod, what, why. A dry run
+// leaves no trace in the counters, which say what happened in the cluster.
+func (h *handler) record(a Answer, took time.Duration) {
+	h.log.Info("reviewed", "verdict", a.Verdict, "namespace", a.Namespace, "pod", a.Pod,
+		"why", a.Message, "dry_run", a.DryRun, "took", took)
+	if a.DryRun {
+		return
+	}
+	h.metrics.record(a, took)
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package webhook_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/webhook"
+	"github.com/shuntmesh/shunt/webhook/inject"
+)
+
+const uid = "705ab4f5-6393-11e8-b7cc-42010a800002"
+
+func injectOptions() inject.Options {
+	return inject.Options{Image: "shunt.dev/dataplane:0.1.0", DiscoveryAddress: "discovery:15012", DiscoveryCA: "PEM", Version: "0.1.0"}
+}
+
+// review is an AdmissionReview as an API server sends it.
+func review(t testing.TB, object string, change func(*admissionv1.AdmissionRequest)) []byte {
+	t.Helper()
+	req := &admissionv1.AdmissionRequest{
+		UID:       uid,
+		Kind:      metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
+		Resource:  metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
+		Namespace: "shop",
+		Operation: admissionv1.Create,
+		Object:    runtime.RawExtension{Raw: []byte(object)},
+	}
+	if change != nil {
+		change(req)
+	}
+	body, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request:  req,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func response(t testing.TB, body []byte) *admissionv1.AdmissionResponse {
+	t.Helper()
+	var out admissionv1.AdmissionReview
+	if err := json.Unmarshal(body, &out); err != nil {
+		t.Fatalf("parse answer: %v\n%s", err, body)
+	}
+	if out.APIVersion != "admission.k8s.io/v1" || out.Kind != "AdmissionReview" || out.Response == nil {
+		t.Fatalf("answer is no AdmissionReview v1: %s", body)
+	}
+	return out.Response
+}
+
+func patched(t testing.TB, object string, patch []byte) string {
+	t.Helper()
+	steps, err := jsonpatch.DecodePatch(patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := steps.Apply([]byte(object))
+	if err != nil {
+		t.Fatalf("apply %s: %v", patch, err)
+	}
+	return string(out)
+}
+
+const simplePod = `{"apiVersion":"v1","kind":"Pod","metadata":{"generateName":"web-","creationTimestamp":null},"spec":{"containers":[{"name":"app","image":"app:1"}]}}`
+
+func TestReview(t *testing.T) {
+	with := func(old, replacement string) string { return strings.Replace(simplePod, old, replacement, 1) }
+	tests := []struct {
+		name    string
+		object  string
+		change  func(*admissionv1.AdmissionRequest)
+		verdict webhook.Verdict
+		reason  inject.Reason
+		words   string
+	}{
+		{name: "injects", object: simplePod, verdict: webhook.Injected},
+		{name: "dry run", object: simplePod, change: func(r *admissionv1.AdmissionRequest) { r.DryRun = new(true) }, verdict: webhook.Injected},
+		{name: "host network", object: with(`"containers"`, `"hostNetwork":true,"containers"`), verdict: webhook.Skipped, reason: inject.HostNetwork, words: "node's network"},
+		{name: "opted out", object: with(`"creationTimestamp":null`, `"labels":{"shunt.dev/inject":"disabled"}`), verdict: webhook.Skipped, reason: inject.OptedOut, words: "disabled"},
+		{name: "update", object: simplePod, change: func(r *admissionv1.AdmissionRequest) { r.Operation = admissionv1.Update }, verdict: webhook.Skipped, reason: "not-a-pod-creation"},
+		{name: "delete without object", change: func(r *admissionv1.AdmissionRequest) { r.Operation = admissionv1.Delete; r.Object.Raw = nil }, verdict: webhook.Skipped, reason: "not-a-pod-creation"},
+		{name: "ephemeral containers", object: simplePod, change: func(r *admissionv1.AdmissionRequest) { r.SubResource = "ephemeralcontainers" }, verdict: webhook.Skipped, reason: "not-a-pod-creation"},
+		{name: "other resource", object: `{}`, change: func(r *admissionv1.AdmissionRequest) { r.Resource.Resource = "services" }, verdict: webhook.Skipped, reason: "not-a-pod-creation"},
+		{name: "bad annotation", object: with(`"creationTimestamp":null`, `"annotations":{"shunt.dev/exclude-inbound-ports":"http"}`), verdict: webhook.Refused, words: `shunt.dev/exclude-inbound-ports: port list "http"`},
+		{name: "long value", object: with(`"creationTimestamp":null`, `"annotations":{"shunt.dev/exclude-inbound-ports":"`+strings.Repeat("ü", 9000)+`"}`), verdict: webhook.Refused, words: "9000-9010)"},
+		{name: "object that is no pod", object: `{"spec":{"containers":"none"}}`, verdict: webhook.Refused, words: "parse pod"},
+		{name: "no object", object: `null`, verdict: webhook.Refused, words: "parse pod"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			answer, err := webhook.Review(review(t, tt.object, tt.change), injectOptions())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer.Verdict != tt.verdict || answer.Reason != tt.reason || !strings.Contains(answer.Message, tt.words) {
+				t.Errorf("answer %s %q %q, want %s %q with %q", answer.Verdict, answer.Reason, answer.Message, tt.verdict, tt.reason, tt.words)
+			}
+			checkResponse(t, answer, response(t, answer.Body))
+		})
+	}
+}
+
+func checkResponse(t *testing.T, answer webhook.Answer, got *admissionv1.AdmissionResponse) {
+	t.Helper()
+	if got.UID != uid {
+		t.Errorf("uid %q, want the request's", got.UID)
+	}
+	if got.Allowed != (answer.Verdict != webhook.Refused) {
+		t.Errorf("allowed %v for %s", got.Allowed, answer.Verdict)
+	}
+	if (len(got.Patch) > 0) != (answer.Verdict == webhook.Injected) {
+		t.Errorf("patch %q for %s", got.Patch, answer.Verdict)
+	}
+	if answer.Verdict == webhook.Refused && (got.Result == nil || got.Result.Code != 400 || got.Result.Message != answer.Message || len(got.Result.Message) > 1024) {
+		t.Errorf("result %+v for a refusal of %q", got.Result, answer.Message)
+	}
+}
+
+func TestReviewOfNone(t *testing.T) {
+	v1beta1 := strings.Replace(string(review(t, simplePod, nil)), "admission.k8s.io/v1", "admission.k8s.io/v1beta1", 1)
+	tests := []struct{ name, body, words string }{
+		{"not JSON", "hello", "parse AdmissionReview"},
+		{"not an object", "[]", "parse AdmissionReview"},
+		{"v1beta1", v1beta1, `"admission.k8s.io/v1beta1" (allowed: AdmissionReview of admission.k8s.io/v1; set admissionReviewVersions: [v1])`},
+		{"a pod", simplePod, `got kind "Pod" of "v1"`},
+		{"no request", `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}`, "no request"},
+		{"no uid", `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{}}`, "no uid"},
+	}
+	for _, tt := range tests {
+		if answer, err := webhook.Review([]byte(tt.body), injectOptions()); err == nil || !strings.Contains(err.Error(), tt.words) {
+			t.Errorf("%s: answer %+v, error %v; want an error with %q", tt.name, answer, err, tt.words)
+		}
+	}
+}
+
+// The patch makes of the pod's JSON what the pure decision makes of the pod.
+func TestPatchIsTheDecision(t *testing.T) {
+	tests := map[string]string{
+		"nothing there":   simplePod,
+		"empty there":     `{"metadata":{"annotations":{}},"spec":{"initContainers":[],"volumes":[],"containers":[{"name":"app"}]}}`,
+		"null there":      `{"metadata":{"annotations":null},"spec":{"initContainers":null,"volumes":null,"containers":[{"name":"app"}]}}`,
+		"something there": `{"metadata":{"annotations":{"a/b~c":"d","shunt.dev/status":"stale"}},"spec":{"initContainers":[{"name":"one"},{"name":"two"}],"volumes":[{"name":"v"}],"containers":[{"name":"app"}]}}`,
+	}
+	for name, object := range tests {
+		answer, err := webhook.Review(review(t, object, nil), injectOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, got corev1.Pod
+		if err := json.Unmarshal([]byte(object), &before); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal([]byte(patched(t, object, response(t, answer.Body).Patch)), &got); err != nil {
+			t.Fatal(err)
+		}
+		d, err := inject.Decide(&before, injectOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(d.Apply(&before), &got); diff != "" {
+			t.Errorf("%s: patched pod (-decided +patched):\n%s", name, diff)
+		}
+	}
+}
+
+// An API server newer than our types knows fields that we don't. None is lost,
+// not even in a list that we add to.
+func TestUnknownFieldsSurvive(t *testing.T) {
+	const object = `{"metadata":{"annotations":{},"fromTheFuture":1},"spec":{"fromTheFuture":{"a":2},` +
+		`"initContainers":[{"name":"one","fromTheFuture":3}],"volumes":[{"name":"v","fromTheFuture":{"b":4}}],"containers":[{"name":"app","fromTheFuture":5}]}}`
+	answer, err := webhook.Review(review(t, object, nil), injectOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := patched(t, object, response(t, answer.Body).Patch)
+	if got := strings.Count(out, "fromTheFuture"); got != 5 {
+		t.Errorf("%d of 5 unknown fields survived:\n%s", got, out)
+	}
+	if !strings.Contains(out, contract.ProxyContainer) {
+		t.Errorf("not injected:\n%s", out)
+	}
+}
+
+func FuzzReview(f *testing.F) {
+	f.Add(review(f, simplePod, nil))
+	f.Add([]byte(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE","resource":{"version":"v1","resource":"pods"},"object":{"metadata":{"annotations":{"shunt.dev/x":""}},"spec":{"initContainers":[{}]}}}}`))
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		answer, err := webhook.Review(body, injectOptions())
+		if err != nil {
+			return
+		}
+		got := response(t, answer.Body)
+		if got.UID == "" {
+			t.Error("the answer has no uid")
+		}
+		if answer.Verdict != webhook.Injected {
+			return
+		}
+		if _, err := jsonpatch.DecodePatch(got.Patch); err != nil {
+			t.Errorf("patch: %v", err)
+		}
+	})
+}
+
+func BenchmarkReview(b *testing.B) {
+	body := review(b, simplePod, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := webhook.Review(body, injectOptions()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
