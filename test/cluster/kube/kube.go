@@ -41,8 +41,16 @@ func (c Client) run(ctx context.Context, input string, args []string) (string, e
 	return command.Command{Args: append(base, args...), Input: strings.NewReader(input)}.Run(ctx)
 }
 
-// Nodes returns for each node whether it is Ready.
-func (c Client) Nodes(ctx context.Context) (map[string]bool, error) {
+// Node is what the API server knows of a node.
+type Node struct {
+	// Ready is the condition of that name. It stays true for 50 s after a node has died.
+	Ready bool
+	// BootID tells one boot of the node from the next, so whether Ready is of this one.
+	BootID string
+}
+
+// Nodes returns all nodes by name.
+func (c Client) Nodes(ctx context.Context) (map[string]Node, error) {
 	text, err := c.Run(ctx, "get", "nodes", "-o", "json")
 	if err != nil {
 		return nil, err
@@ -50,28 +58,28 @@ func (c Client) Nodes(ctx context.Context) (map[string]bool, error) {
 	return parseNodes([]byte(text))
 }
 
-func parseNodes(text []byte) (map[string]bool, error) {
+func parseNodes(text []byte) (map[string]Node, error) {
 	var list struct {
 		Items []struct {
 			Metadata struct{ Name string }
 			Status   struct {
 				Conditions []struct{ Type, Status string }
+				NodeInfo   struct{ BootID string }
 			}
 		}
 	}
 	if err := json.Unmarshal(text, &list); err != nil {
 		return nil, fmt.Errorf("read the list of nodes: %w", err)
 	}
-	ready := map[string]bool{}
+	nodes := map[string]Node{}
 	for _, item := range list.Items {
-		ready[item.Metadata.Name] = false
+		node := Node{BootID: item.Status.NodeInfo.BootID}
 		for _, condition := range item.Status.Conditions {
-			if condition.Type == "Ready" {
-				ready[item.Metadata.Name] = condition.Status == "True"
-			}
+			node.Ready = node.Ready || condition.Type == "Ready" && condition.Status == "True"
 		}
+		nodes[item.Metadata.Name] = node
 	}
-	return ready, nil
+	return nodes, nil
 }
 
 // ErrWaiting says that nothing is wrong yet.
@@ -79,6 +87,8 @@ var ErrWaiting = errors.New("not yet")
 
 // Await calls check until it returns nil, or ctx ends: then the error says what was awaited and what stood in the way last.
 func Await(ctx context.Context, what string, check func(context.Context) error) error {
+	retry := time.NewTicker(200 * time.Millisecond)
+	defer retry.Stop()
 	for {
 		err := check(ctx)
 		if err == nil {
@@ -87,7 +97,7 @@ func Await(ctx context.Context, what string, check func(context.Context) error) 
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("await %s: %w: %w", what, context.Cause(ctx), err)
-		case <-time.After(200 * time.Millisecond):
+		case <-retry.C:
 		}
 	}
 }

@@ -41,7 +41,7 @@ func (c *Cluster) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	ready, apiErr := c.kube(summary.Bin).Nodes(ctx)
+	nodes, apiErr := c.kube(summary.Bin).Nodes(ctx)
 	if ctx.Err() != nil {
 		return Status{}, apiErr
 	}
@@ -56,7 +56,7 @@ func (c *Cluster) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	for _, n := range layout.Nodes(summary.Nodes) {
-		if err := add(n.Name, n.Address.String(), ready[n.Name]); err != nil {
+		if err := add(n.Name, n.Address.String(), nodes[n.Name].Ready); err != nil {
 			return Status{}, err
 		}
 	}

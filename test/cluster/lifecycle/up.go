@@ -103,12 +103,12 @@ func (c *Cluster) upAs(ctx context.Context, wanted Summary) bool {
 	if _, err := machine.Find(c.State, layout.ControlPlane); err != nil {
 		return false
 	}
-	ready, err := c.kube(wanted.Bin).Nodes(ctx)
+	nodes, err := c.kube(wanted.Bin).Nodes(ctx)
 	if err != nil {
 		return false
 	}
 	for _, n := range layout.Nodes(wanted.Nodes) {
-		if _, err := machine.Find(c.State, n.Name); err != nil || !ready[n.Name] {
+		if _, err := machine.Find(c.State, n.Name); err != nil || !nodes[n.Name].Ready {
 			return false
 		}
 	}
@@ -265,7 +265,7 @@ func startNode(ctx context.Context, c *Cluster, n layout.Node, bin string, hiera
 	if err != nil {
 		return err
 	}
-	decoys, err := machine.WriteDecoys(c.State.Path(n.Name, "decoys"))
+	decoys, err := machine.WriteDecoys(c.decoys(n))
 	if err != nil {
 		return err
 	}
@@ -286,6 +286,8 @@ func startNode(ctx context.Context, c *Cluster, n layout.Node, bin string, hiera
 	return nil
 }
 
+func (c *Cluster) decoys(n layout.Node) string { return c.State.Path(n.Name, "decoys") }
+
 func (s *starting) awaitNodes(ctx context.Context) error {
 	for _, n := range s.nodes {
 		if err := s.awaitNode(ctx, n, s.bin); err != nil {
@@ -295,15 +297,19 @@ func (s *starting) awaitNodes(ctx context.Context) error {
 	return nil
 }
 
-// awaitNode waits until a node is Ready.
+// awaitNode waits until a node is Ready, and says so of this boot.
 func (c *Cluster) awaitNode(ctx context.Context, n layout.Node, bin string) error {
-	err := kube.Await(ctx, "node "+n.Name, func(ctx context.Context) error {
-		ready, err := c.kube(bin).Nodes(ctx)
+	boot, err := machine.BootID(c.decoys(n))
+	if err != nil {
+		return err
+	}
+	err = kube.Await(ctx, "node "+n.Name, func(ctx context.Context) error {
+		nodes, err := c.kube(bin).Nodes(ctx)
 		if err != nil {
 			return err
 		}
-		if !ready[n.Name] {
-			return errors.New("node is not Ready")
+		if node := nodes[n.Name]; !node.Ready || node.BootID != boot {
+			return fmt.Errorf("node is not Ready: %w", kube.ErrWaiting)
 		}
 		return nil
 	})

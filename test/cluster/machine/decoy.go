@@ -21,9 +21,21 @@ func decoys() map[string]string {
 		"/proc/sys/kernel/keys/root_maxkeys":  "1000000",
 		"/proc/sys/kernel/keys/root_maxbytes": "25000000",
 		// By this a kubelet sees that its machine was rebooted, and by the other whose it is.
-		"/proc/sys/kernel/random/boot_id": uuid(),
-		"/etc/machine-id":                 strings.ReplaceAll(uuid(), "-", ""),
+		"/proc/sys/kernel/random/" + bootID: uuid(),
+		"/etc/machine-id":                   strings.ReplaceAll(uuid(), "-", ""),
 	}
+}
+
+// bootID is the file that names one boot of a machine.
+const bootID = "boot_id"
+
+// BootID returns what the machine whose decoys are in dir calls this boot.
+func BootID(dir string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, bootID))
+	if err != nil {
+		return "", fmt.Errorf("read a machine's boot: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 // WriteDecoys writes a machine's copies into dir and returns where each belongs: target to copy. What the host doesn't have

@@ -8,6 +8,7 @@ package network
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -22,7 +23,8 @@ func Base() [][]string {
 	plan := [][]string{
 		words("ip netns add %s", cp),
 		words("ip -n %s link set lo up", cp),
-		words("ip -n %s link add %s type bridge", cp, layout.Bridge),
+		// With an address of its own: else it takes the lowest of its ports', and changes it when a node goes.
+		words("ip -n %s link add %s address %s type bridge", cp, layout.Bridge, hardware(layout.APIAddress)),
 		words("ip -n %s addr add %s dev %s", cp, onLink(layout.APIAddress), layout.Bridge),
 		words("ip -n %s link set %s up", cp, layout.Bridge),
 		words("ip link add %s type veth peer name %s netns %s", layout.HostLink, host, cp),
@@ -65,6 +67,8 @@ func join(name string, address netip.Addr) [][]string {
 		words("ip -n %s link set lo up", ns),
 		words("ip -n %s link add %s type veth peer name eth0 netns %s", cp, name, ns),
 		words("ip -n %s link set %s master %s up", cp, name, layout.Bridge),
+		// The same after a reboot, so that no neighbour has to forget the old one first.
+		words("ip -n %s link set eth0 address %s", ns, hardware(address)),
 		words("ip -n %s addr add %s dev eth0", ns, onLink(address)),
 		words("ip -n %s link set eth0 up", ns),
 		words("ip -n %s route add default via %s", ns, layout.APIAddress),
@@ -79,6 +83,12 @@ func podRoute(from string, to layout.Node) []string {
 // sysctl sets a value inside a namespace: /proc/sys/net shows the namespace of whoever opens it.
 func sysctl(machine, key, value string) []string {
 	return []string{"nsenter", "--net=" + layout.NetNSPath(machine), "sh", "-c", "echo " + value + " >/proc/sys/" + key}
+}
+
+// hardware derives a locally administered hardware address from a machine's address on the bridge.
+func hardware(address netip.Addr) net.HardwareAddr {
+	ip := address.As4()
+	return net.HardwareAddr{0x02, 0x73, ip[0], ip[1], ip[2], ip[3]}
 }
 
 func onLink(address netip.Addr) netip.Prefix { return netip.PrefixFrom(address, layout.LinkBits) }
@@ -100,7 +110,11 @@ func Leave(ctx context.Context, machine string) error {
 	if _, err := os.Stat(layout.NetNSPath(machine)); err != nil {
 		return nil
 	}
-	if _, err := command.Run(ctx, "ip", "netns", "delete", layout.NetNS(machine)); err != nil {
+	ns := layout.NetNS(machine)
+	// A namespace lives on for a moment after its name; the link's other end would still be in the bridge.
+	// That the link is missing is what is wanted.
+	_, _ = command.Run(ctx, "ip", "-n", ns, "link", "delete", "eth0")
+	if _, err := command.Run(ctx, "ip", "netns", "delete", ns); err != nil {
 		return fmt.Errorf("remove the network of %s: %w", machine, err)
 	}
 	return nil
@@ -138,20 +152,20 @@ func Remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range namespaces {
-		if _, err := command.Run(ctx, "ip", "netns", "delete", name); err != nil {
-			return fmt.Errorf("remove the network namespace %s: %w", name, err)
-		}
-	}
 	for _, name := range links {
 		if _, err := command.Run(ctx, "ip", "link", "delete", name); err != nil && stillThere(name) {
 			return fmt.Errorf("remove the link %s: %w", name, err)
 		}
 	}
+	for _, name := range namespaces {
+		if _, err := command.Run(ctx, "ip", "netns", "delete", name); err != nil {
+			return fmt.Errorf("remove the network namespace %s: %w", name, err)
+		}
+	}
 	return nil
 }
 
-// stillThere tells an error from a race: a link goes with its namespace a moment after the namespace's name.
+// stillThere tells an error from a race: a link goes when its peer's namespace does.
 func stillThere(link string) bool {
 	_, err := os.Stat("/sys/class/net/" + link)
 	return err == nil
