@@ -110,4 +110,13 @@ require (
 	github.com/vishvananda/netns v0.0.5 // indirect
 	golang.org/x/net v0.33.0 // indirect
 	golang.org/x/sync v0.6.0 // indirect
+	sigs.k8s.io/yaml v1.6.0 // indirect
+	github.com/VictoriaMetrics/metrics v1.35.1
+	github.com/google/go-cmp v0.7.0
+)
+
+require (
+	github.com/valyala/fastrand v1.1.0 // indirect
+	github.com/valyala/histogram v1.2.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
 )
