@@ -8,7 +8,7 @@ package l7
 
 import (
 	"context"
-	"io"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -43,8 +43,7 @@ type Options struct {
 	Direction stats.Direction
 	Stats     *stats.Stats
 	Log       *slog.Logger
-	// Dial connects to an endpoint. Its errors are *DialError where the
-	// endpoint was not reached.
+	// Dial connects to an endpoint. Its errors are *upstream.Error.
 	Dial           func(context.Context, netip.AddrPort) (net.Conn, error)
 	MaxStreams     int           // open at once on one connection
 	MaxHeaderBytes int           // of one request
@@ -53,15 +52,6 @@ type Options struct {
 	// answer: in front of an application only this proxy may use them.
 	StripErrors bool
 }
-
-// DialError says why an endpoint was not reached.
-type DialError struct {
-	Reason reason.Reason
-	Err    error
-}
-
-func (e *DialError) Error() string { return "dial upstream: " + e.Err.Error() }
-func (e *DialError) Unwrap() error { return e.Err }
 
 // Server serves connections until Shutdown.
 type Server struct {
@@ -119,8 +109,8 @@ const streamWindow = 256 << 10
 
 type connKey struct{}
 
-// conn is an accepted connection. It is its own listener, once: so http.Server
-// serves it on one goroutine and Serve can wait for its end.
+// conn is an accepted connection. It comes from a listener of its own, so that
+// Serve can wait for its end.
 type conn struct {
 	net.Conn
 	dispatcher Dispatcher
@@ -131,26 +121,32 @@ type conn struct {
 	closed     chan struct{}
 }
 
-func (c *conn) Accept() (net.Conn, error) {
-	if c.accepted.CompareAndSwap(false, true) {
-		return c, nil
-	}
-	<-c.closed
-	return nil, io.EOF
-}
-
-func (c *conn) Addr() net.Addr { return c.LocalAddr() }
-
 func (c *conn) Close() error {
 	c.closeOnce.Do(func() { close(c.closed) })
 	return c.Conn.Close()
 }
 
-// listener hides conn's Close: http.Server closes its listeners at the
-// beginning of a shutdown, its connections at the end.
-type listener struct{ *conn }
+// listener accepts one connection, and then waits for its end or its own.
+type listener struct {
+	*conn
+	stop chan struct{}
+	once sync.Once
+}
 
-func (listener) Close() error { return nil }
+func (l *listener) Accept() (net.Conn, error) {
+	if l.accepted.CompareAndSwap(false, true) {
+		return l.conn, nil
+	}
+	select {
+	case <-l.closed:
+	case <-l.stop:
+	}
+	return nil, net.ErrClosed
+}
+
+func (l *listener) Addr() net.Addr { return l.LocalAddr() }
+
+func (l *listener) Close() error { l.once.Do(func() { close(l.stop) }); return nil }
 
 // Serve serves one connection and returns when it is closed. early may be nil.
 func (s *Server) Serve(nc net.Conn, d Dispatcher, early *Early) {
@@ -167,9 +163,17 @@ func (s *Server) Serve(nc net.Conn, d Dispatcher, early *Early) {
 			_ = c.Close()
 			return
 		}
-		_ = server.Serve(listener{c}) // ErrServerClosed before it accepts: a drain came between
+		_ = server.Serve(&listener{conn: c, stop: make(chan struct{})}) // ErrServerClosed before it accepts: a drain came between
 	}
 	<-c.closed
+}
+
+// CloseWrite is for upgraded connections.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 func (c *conn) dropEarly() {
@@ -204,7 +208,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			_ = server.Close()
 		}
 	}
-	s.end()
+	context.AfterFunc(ctx, s.end)
 	s.h1.CloseIdleConnections()
 	s.h2.close()
 	return err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/shuntmesh/shunt/proxy/reason"
+	"github.com/shuntmesh/shunt/proxy/upstream"
 )
 
 func (s *Server) newTransport(h2 bool) *http.Transport {
@@ -168,7 +169,7 @@ func (streamError) Error() string { return "http2: stream error" }
 
 // classify says what became of a request that got no response.
 func classify(err error) reason.Reason {
-	var dial *DialError
+	var dial *upstream.Error
 	if errors.As(err, &dial) {
 		return dial.Reason
 	}

@@ -17,6 +17,7 @@ const (
 	ConnectRefused  Reason = "connect-refused"  // safe: the endpoint refused or reset the connection attempt
 	ConnectTimeout  Reason = "connect-timeout"  // safe: the connection attempt had no answer in time
 	SourceMissing   Reason = "source-missing"   // safe: the pod lacks the address that inbound dials from (127.0.0.6, ::6)
+	NoDescriptors   Reason = "no-descriptors"   // safe: the proxy is out of file descriptors
 	RefusedStream   Reason = "refused-stream"   // safe: REFUSED_STREAM, or GOAWAY below the stream
 	UpstreamReset   Reason = "upstream-reset"   // the connection or stream died with the request in flight
 	UpstreamInvalid Reason = "upstream-invalid" // the answer was no valid HTTP
@@ -42,7 +43,7 @@ const HeaderAt = "Shunt-Error-At"
 // Safe tells whether a request that met r may be sent again.
 func (r Reason) Safe() bool {
 	switch r {
-	case ConnectRefused, ConnectTimeout, SourceMissing, RefusedStream:
+	case ConnectRefused, ConnectTimeout, SourceMissing, NoDescriptors, RefusedStream:
 		return true
 	default:
 		return false

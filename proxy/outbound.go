@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/shuntmesh/shunt/proxy/balance"
+	"github.com/shuntmesh/shunt/proxy/origdst"
+	"github.com/shuntmesh/shunt/proxy/reason"
+	"github.com/shuntmesh/shunt/proxy/route"
+	"github.com/shuntmesh/shunt/proxy/stats"
+	"github.com/shuntmesh/shunt/proxy/tcp"
+	"github.com/shuntmesh/shunt/proxy/upstream"
+	"github.com/shuntmesh/shunt/proxy/xds"
+)
+
+// shunFor is how long others are preferred to an endpoint that was not there.
+const shunFor = 2 * time.Second
+
+// serveOutbound balances what was going to a service, and relays the rest to
+// exactly where it was going: pods, other clusters, the world.
+func (s *side) serveOutbound(accepting, work context.Context, c *net.TCPConn, a origdst.Addrs) {
+	d, passedBecause := s.lookUp(accepting, a.Destination)
+	if d.Service != nil {
+		s.balanced(accepting, work, c, a.Destination, newService(s.proxy, a.Destination, d.Service))
+		return
+	}
+	s.stats.PassedThrough(passedBecause)
+	conn, err := s.dialer.Dial(accepting, a.Destination)
+	if err != nil {
+		s.refuse(c, dialReason(err), err)
+		return
+	}
+	s.relay(work, stats.Passthrough, tcp.End{Conn: c}, tcp.End{Conn: conn})
+}
+
+// lookUp asks the snapshot, and discovery where it must. The second value says
+// why a destination without service is one.
+func (p *proxy) lookUp(ctx context.Context, ap netip.AddrPort) (xds.Destination, string) {
+	if p.options.Resolver == nil {
+		return xds.Destination{}, "no-discovery"
+	}
+	d, known := p.options.Resolver.Snapshot().Destination(ap)
+	if known {
+		return d, "no-service"
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.options.ResolveTimeout)
+	defer cancel()
+	d, err := p.options.Resolver.Resolve(ctx, ap)
+	if err != nil {
+		p.options.Log.Debug("destination is not resolved", "destination", ap, "error", err)
+		return xds.Destination{}, "unresolved"
+	}
+	return d, "no-service"
+}
+
+func dialReason(err error) reason.Reason {
+	var failed *upstream.Error
+	if errors.As(err, &failed) {
+		return failed.Reason
+	}
+	return reason.UpstreamReset
+}
+
+func (s *side) shun(e *balance.Endpoint, why reason.Reason) {
+	if why == reason.ConnectRefused || why == reason.ConnectTimeout {
+		e.Shun(time.Now().Add(shunFor))
+	}
+}
+
+// service dispatches the requests of one connection over the endpoints of a
+// service, by the snapshot of the moment.
+type service struct {
+	*proxy
+	dst  netip.AddrPort
+	name string
+	last atomic.Pointer[xds.Service] // for the time in which discovery does not answer
+}
+
+func newService(p *proxy, dst netip.AddrPort, svc *xds.Service) *service {
+	s := &service{proxy: p, dst: dst, name: svc.Host + ":" + strconv.Itoa(int(svc.Port))}
+	s.last.Store(svc)
+	return s
+}
+
+// Service names it in metrics.
+func (s *service) Service() string { return s.name }
+
+// Pick matches the request against the service's routes and picks from the
+// cluster that they name.
+func (s *service) Pick(ctx context.Context, r route.Request, tried []*balance.Endpoint) (*balance.Endpoint, reason.Reason) {
+	svc := s.current(ctx)
+	if svc == nil {
+		return nil, reason.NoRoute
+	}
+	to, ok := svc.Routes.Match(r)
+	if !ok {
+		return nil, reason.NoRoute
+	}
+	cluster, ok := s.options.Resolver.Snapshot().Cluster(to.Cluster)
+	if !ok {
+		return nil, reason.NoEndpoints
+	}
+	e, ok := cluster.Picker.Pick(balance.Request{Now: time.Now(), Tried: tried})
+	if !ok {
+		return nil, reason.NoEndpoints
+	}
+	return e, reason.None
+}
+
+func (s *service) current(ctx context.Context) *xds.Service {
+	d, known := s.options.Resolver.Snapshot().Destination(s.dst)
+	if !known {
+		var why string
+		if d, why = s.lookUp(ctx, s.dst); why == "unresolved" {
+			return s.last.Load()
+		}
+	}
+	if d.Service != nil && d.Service != s.last.Load() {
+		s.last.Store(d.Service)
+	}
+	return d.Service
+}
