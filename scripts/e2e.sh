@@ -4,18 +4,39 @@
 set -euo pipefail
 
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-  echo "usage: scripts/e2e.sh    run the end-to-end tests, as root or with sudo; SHUNT_E2E_KEEP=1 leaves the cluster up"
+  cat <<'USAGE'
+usage: scripts/e2e.sh [TESTS]
+
+Runs the end-to-end tests whose names match the expression TESTS (all), as root
+or with sudo, and removes the cluster afterwards.
+
+  SHUNT_E2E_KEEP=1   leave the cluster and the tests' pods as they are
+  SHUNT_E2E_ONLY=1   no cluster tests, no demo: the cluster is up with Shunt on it
+USAGE
   exit 0
 fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-if [[ ${SHUNT_CLUSTER:-} != current ]]; then
-  (cd test/cluster && go test -count=1 -timeout 30m -tags e2e ./...)
+if [[ -z ${SHUNT_E2E_ONLY:-} ]]; then
+  scripts/install-prerequisites.sh
+  root=()
+  ((EUID == 0)) || root=(-exec "sudo env PATH=$PATH")
+  go test -C test/cluster -count=1 -timeout 30m -tags e2e "${root[@]}" ./...
   [[ -n ${SHUNT_E2E_KEEP:-} ]] || trap scripts/demo-down.sh EXIT
+  scripts/demo.sh
 fi
-scripts/demo.sh
 
-CGO_ENABLED=0 go build -C test/e2e -trimpath -ldflags='-s -w' -o ../../bin/e2e-app ./app
-CGO_ENABLED=0 go build -C test/e2e -trimpath -ldflags='-s -w' -o ../../bin/interop-client google.golang.org/grpc/interop/client
-CGO_ENABLED=0 go build -C test/e2e -trimpath -ldflags='-s -w' -o ../../bin/interop-server google.golang.org/grpc/interop/server
-CGO_ENABLED=0 go build -C test/e2e -trimpath -ldflags='-s -w' -o ../../bin/nats-server github.com/nats-io/nats-server/v2
+build() { CGO_ENABLED=0 go build -C test/e2e -trimpath -ldflags='-s -w' -o "../../bin/e2e/$1" "$2"; }
+build app ./app
+build interop-client google.golang.org/grpc/interop/client
+build interop-server google.golang.org/grpc/interop/server
+build nats-server github.com/nats-io/nats-server/v2
+SHUNT_E2E_IMAGE=$(go run -C test/e2e ./image "$PWD/bin/e2e" "$PWD/bin/images/e2e.tar")
+
+root=()
+((EUID == 0)) || root=(sudo env "PATH=$PATH")
+"${root[@]}" bin/cluster load-image bin/images/e2e.tar
+KUBECONFIG=$("${root[@]}" bin/cluster kubeconfig)
+tools=$("${root[@]}" bin/cluster bin)
+"${root[@]}" env "PATH=$tools:$PATH" "KUBECONFIG=$KUBECONFIG" "SHUNT_E2E_IMAGE=$SHUNT_E2E_IMAGE" "SHUNT_E2E_KEEP=${SHUNT_E2E_KEEP:-}" \
+  go test -C test/e2e -count=1 -timeout 30m -tags e2e -v -run "${1:-.}" .

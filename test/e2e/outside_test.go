@@ -42,7 +42,7 @@ func newOutsideHost(t *testing.T) string {
 		cidr, via, _ := strings.Cut(node, "=")
 		run("ip", "-n", outsideNamespace, "route", "add", cidr, "via", via)
 	}
-	server := exec.Command("ip", "netns", "exec", outsideNamespace, "env", "POD_NAME=outside", "../../bin/e2e-app", "serve")
+	server := exec.Command("ip", "netns", "exec", outsideNamespace, "env", "POD_NAME=outside", "../../bin/e2e/app", "serve")
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command image packs the programs that run in the pods of the end-to-end
+// tests into one image, with Shunt's own packer.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/shuntmesh/shunt/shuntctl/images"
+)
+
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: image BIN_DIR OUT.tar")
+		os.Exit(2)
+	}
+	spec := images.Spec{Name: "e2e", Binaries: []string{"app", "interop-client", "interop-server", "nats-server"}, UID: 65532}
+	if _, err := images.Save([]images.Spec{spec}, os.Args[1], os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, "image:", err)
+		os.Exit(1)
+	}
+	fmt.Println(spec.Ref(""))
+}
