@@ -41,11 +41,11 @@ func TestMain(m *testing.M) {
 func mustBeBare() {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil || !bytes.Contains(status, []byte("CapEff:\t0000000000001000\n")) || !bytes.Contains(status, []byte("CapBnd:\t0000000000001000\n")) {
-		fmt.Printf("capabilities are not CAP_NET_ADMIN alone: %v\n%s", err, status)
+		fmt.Fprintf(os.Stdout, "capabilities are not CAP_NET_ADMIN alone: %v\n%s", err, status)
 		os.Exit(100)
 	}
 	if err := os.WriteFile("/written", nil, 0o644); !errors.Is(err, unix.EROFS) {
-		fmt.Printf("the root file system is not read-only: %v\n", err)
+		fmt.Fprintf(os.Stdout, "the root file system is not read-only: %v\n", err)
 		os.Exit(100)
 	}
 }

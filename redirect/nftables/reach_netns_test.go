@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -62,8 +63,11 @@ func routeLoopbackToPod() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(netlink.AddrDel(lo, local),
-		netlink.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Dst: dst, Gw: net.ParseIP(testnet.PodV4), Src: net.ParseIP(testnet.NodeV4), Flags: int(netlink.FLAG_ONLINK)}))
+	return errors.Join(netlink.AddrDel(lo, local), netlink.RouteAdd(&netlink.Route{
+		LinkIndex: eth.Attrs().Index, Dst: dst,
+		Gw:  netip.MustParseAddr(testnet.PodV4).AsSlice(),
+		Src: netip.MustParseAddr(testnet.NodeV4).AsSlice(),
+	}))
 }
 
 // TestUDPIsUntouched sends datagrams both ways, to ports that TCP is captured on.

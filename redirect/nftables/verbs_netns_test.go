@@ -89,10 +89,14 @@ func TestCheckNamesTheDifference(t *testing.T) {
 		tamper func(*nft.Conn) error
 		want   []string
 	}{
-		{"rule deleted", func(conn *nft.Conn) error { return conn.DelRule(rules(conn, "inbound")[2]) },
-			[]string{"ipv4 inbound rule 3", "want tcp port exclude_inbound_ports{9000-9010} -> pass", "found rule 4"}},
-		{"last rule deleted", func(conn *nft.Conn) error { return conn.DelRule(rules(conn, "inbound")[3]) },
-			[]string{"ipv4 inbound rule 4", "found no rule"}},
+		{
+			"rule deleted", func(conn *nft.Conn) error { return conn.DelRule(rules(conn, "inbound")[2]) },
+			[]string{"ipv4 inbound rule 3", "want tcp port exclude_inbound_ports{9000-9010} -> pass", "found rule 4"},
+		},
+		{
+			"last rule deleted", func(conn *nft.Conn) error { return conn.DelRule(rules(conn, "inbound")[3]) },
+			[]string{"ipv4 inbound rule 4", "found no rule"},
+		},
 		{"rule added", func(conn *nft.Conn) error {
 			r := rules(conn, "outbound")[4]
 			r.Handle, r.Position, r.Exprs = 0, 0, r.Exprs[len(r.Exprs)-1:]

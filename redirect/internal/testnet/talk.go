@@ -109,7 +109,11 @@ func (n *Namespace) Dial(t testing.TB, source, addr string) (net.Conn, string) {
 func dial(source, addr string) (net.Conn, string) {
 	d := net.Dialer{Timeout: patience}
 	if source != "" {
-		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(source)}
+		from, err := netip.ParseAddr(source)
+		if err != nil {
+			return nil, err.Error()
+		}
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
 	c, err := d.Dial("tcp", addr)
 	if err != nil {
@@ -154,6 +158,6 @@ func Child() bool {
 		return false
 	}
 	_, greeting := dial(source, addr)
-	fmt.Print(greeting)
+	fmt.Fprint(os.Stdout, greeting)
 	return true
 }

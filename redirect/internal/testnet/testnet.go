@@ -16,11 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Addresses of a pair. The node has a second network, to which the pod routes.
+// Addresses of a pair.
 const (
-	NodeV4, PodV4 = "10.66.0.1", "10.66.0.2"
-	NodeV6, PodV6 = "fd66::1", "fd66::2"
-	FarV4, FarV6  = "10.77.0.1", "fd77::1"
+	NodeV4 = "10.66.0.1"
+	PodV4  = "10.66.0.2"
+	NodeV6 = "fd66::1"
+	PodV6  = "fd66::2"
+	FarV4  = "10.77.0.1" // of the node too, in another network
+	FarV6  = "fd77::1"
 )
 
 // Namespace is a network namespace of its own. It ends with its test.
