@@ -2,7 +2,10 @@ module github.com/shuntmesh/shunt/test/cluster
 
 go 1.26
 
-require github.com/google/go-containerregistry v0.22.1
+require (
+	github.com/google/go-cmp v0.7.0
+	github.com/google/go-containerregistry v0.22.1
+)
 
 require (
 	github.com/klauspost/compress v1.19.2 // indirect

@@ -6,11 +6,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -25,7 +27,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) != 2 {
-		return fmt.Errorf("run %q: want serve ADDRESS, get URL or lookup NAME", args)
+		return fmt.Errorf("run %q: want serve ADDRESS, get URL, lookup NAME or admit DIR", args)
 	}
 	switch args[0] {
 	case "serve":
@@ -34,8 +36,10 @@ func run(args []string) error {
 		return get(args[1])
 	case "lookup":
 		return lookup(args[1])
+	case "admit":
+		return admit(args[1])
 	default:
-		return fmt.Errorf("run %q: want serve, get or lookup", args[0])
+		return fmt.Errorf("run %q: want serve, get, lookup or admit", args[0])
 	}
 }
 
@@ -47,11 +51,31 @@ func serve(address string) error {
 	}
 	server := &http.Server{Addr: address, ReadHeaderTimeout: timeout, Handler: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) {
-			fmt.Printf("called from %s\n", r.RemoteAddr)
+			fmt.Fprintf(os.Stdout, "called from %s\n", r.RemoteAddr)
 			host, _, _ := net.SplitHostPort(r.RemoteAddr)
 			fmt.Fprintf(w, "%s %s\n", name, host)
 		})}
 	return server.ListenAndServe()
+}
+
+// admit is an admission webhook that refuses everything. dir holds its certificate, tls.crt and tls.key.
+func admit(dir string) error {
+	server := &http.Server{Addr: ":8443", ReadHeaderTimeout: timeout, Handler: http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			var review map[string]any
+			if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&review); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			request, _ := review["request"].(map[string]any)
+			_ = json.NewEncoder(w).Encode(map[string]any{
+				"apiVersion": review["apiVersion"], "kind": review["kind"],
+				"response": map[string]any{
+					"uid": request["uid"], "allowed": false, "status": map[string]any{"message": "refused by the probe"},
+				},
+			})
+		})}
+	return server.ListenAndServeTLS(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
 }
 
 func get(url string) error {
