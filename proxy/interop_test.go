@@ -52,7 +52,9 @@ func interopCases(t *testing.T, target string) {
 		{"custom_metadata", interop.DoCustomMetadata},
 		{"status_code_and_message", interop.DoStatusCodeAndMessage},
 		{"special_status_message", interop.DoSpecialStatusMessage},
-		{"unimplemented_method", func(context.Context, testgrpc.TestServiceClient, ...grpc.CallOption) { interop.DoUnimplementedMethod(context.Background(), conn) }},
+		{"unimplemented_method", func(context.Context, testgrpc.TestServiceClient, ...grpc.CallOption) {
+			interop.DoUnimplementedMethod(context.Background(), conn)
+		}},
 		{"unimplemented_service", func(ctx context.Context, _ testgrpc.TestServiceClient, _ ...grpc.CallOption) {
 			interop.DoUnimplementedService(ctx, testgrpc.NewUnimplementedServiceClient(conn))
 		}},
