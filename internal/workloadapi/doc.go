@@ -7,5 +7,3 @@ package workloadapi
 
 //go:generate go run -C gen . ../workload.proto ../workload.pb.go
 
-// TypeURL is the type that a subscription names.
-const TypeURL = "type.googleapis.com/istio.workload.Address"
