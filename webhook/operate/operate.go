@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package operate does what the webhook needs the API server for: it holds the
+// serving certificate, and keeps the caBundle of the registration right. It may
+// read and create the CA's Secret, and watch and patch the one
+// MutatingWebhookConfiguration; it touches nothing else.
+//
+// Any number of replicas do this side by side without a leader: each patches
+// only what differs from what all of them would write.
+package operate
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	typedadmissionv1 "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/shuntmesh/shunt/internal/ca"
+	"github.com/shuntmesh/shunt/internal/ca/kubesecret"
+	"github.com/shuntmesh/shunt/internal/contract"
+)
+
+const (
+	// leafLife is how long a serving certificate is valid. It lives in memory
+	// alone and renews itself, so a short life costs nothing.
+	leafLife = 24 * time.Hour
+
+	// callTimeout bounds one call of the API server.
+	callTimeout = 10 * time.Second
+
+	minPause = 200 * time.Millisecond // after the first error in a row
+	maxPause = 10 * time.Second       // after many
+)
+
+// Options is what a Keeper is made of. All fields are needed.
+type Options struct {
+	Secrets       typedcorev1.SecretInterface // of the system namespace
+	Registrations typedadmissionv1.MutatingWebhookConfigurationInterface
+	DNSNames      []string // that the API server knows the webhook by
+	Log           *slog.Logger
+}
+
+// Keeper holds the certificate and keeps the registration. Its methods but Run
+// may be called at any time, from anywhere.
+type Keeper struct {
+	options Options
+	store   ca.Store
+	trust   atomic.Pointer[trust]   // nil until the CA was read
+	leaf    atomic.Pointer[ca.Leaf] // nil until the registration trusts our CA
+
+	// Of the goroutine in Run alone.
+	serving  *ca.Authority // that leaf was issued by
+	stopLeaf func()        // returns when the leaf's renewal has ended
+}
+
+// New returns a Keeper that has not done anything yet.
+func New(o Options) *Keeper {
+	return &Keeper{
+		options:  o,
+		store:    kubesecret.New(o.Secrets, contract.CASecret),
+		stopLeaf: func() {},
+	}
+}
+
+// Certificate is for tls.Config.
+func (k *Keeper) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	leaf := k.leaf.Load()
+	if leaf == nil {
+		return nil, errNotReady
+	}
+	return leaf.GetCertificate(hello)
+}
+
+// CABundle is what injected proxies trust discovery by, in PEM: the mesh's CA,
+// and for some minutes after its replacement the one before too.
+func (k *Keeper) CABundle() string {
+	t := k.trust.Load()
+	if t == nil {
+		return ""
+	}
+	return t.bundle(time.Now())
+}
+
+var errNotReady = errors.New("not ready: the CA is not read, or the registration " + contract.WebhookService + " does not trust it yet (see the log)")
+
+// Ready returns nil once the registration was seen to trust the certificate
+// that is served. It stays so: a webhook that has lost sight of the API server
+// can still answer it.
+func (k *Keeper) Ready() error {
+	if k.leaf.Load() == nil {
+		return errNotReady
+	}
+	return nil
+}
+
+// Run does the work until ctx ends. Errors of the API server are logged and
+// tried again; Run returns an error only when the certificate in use has
+// expired and can't be renewed.
+func (k *Keeper) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer func() { fail(nil); k.stopLeaf() }()
+	pause := minPause
+	for ctx.Err() == nil {
+		err := k.session(ctx, fail)
+		if err == nil {
+			pause = minPause
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		k.options.Log.Warn("try again", "err", err, "pause", pause)
+		sleep(ctx, pause/2+rand.N(pause))
+		pause = min(2*pause, maxPause)
+	}
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("keep serving certificate: %w", err)
+	}
+	return nil
+}
+
+// session reads the CA, puts the registration right and watches it for
+// reread. The leaf comes last: it must not be served before it is trusted.
+func (k *Keeper) session(ctx context.Context, fail func(error)) error {
+	if err := k.reload(ctx); err != nil {
+		return err
+	}
+	registration, err := k.get(ctx)
+	if err != nil {
+		return err
+	}
+	if err := k.repair(ctx, registration); err != nil {
+		return err
+	}
+	if err := k.serve(ctx, fail); err != nil {
+		return err
+	}
+	return k.watch(ctx, registration.ResourceVersion, fail)
+}
+
+// reload reads the CA. Only the first read may create one: a Secret that is
+// deleted later is somebody's act, and all proxies trust the CA that was in it.
+func (k *Keeper) reload(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	now := time.Now()
+	old := k.trust.Load()
+	if old == nil {
+		authority, err := ca.LoadOrCreate(ctx, k.store, now)
+		if err != nil {
+			return err
+		}
+		k.trust.Store(&trust{current: authority, since: now})
+		return nil
+	}
+	certPEM, keyPEM, err := k.store.Load(ctx)
+	if errors.Is(err, ca.ErrNotFound) {
+		k.options.Log.Warn("the CA's Secret is gone; the CA that was in it stays in use until a restart makes a new one", "secret", contract.CASecret)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read CA again: %w", err)
+	}
+	authority, err := ca.Parse(certPEM, keyPEM)
+	if err != nil {
+		return fmt.Errorf("read CA again: %w", err)
+	}
+	if string(authority.CertPEM()) != string(old.current.CertPEM()) {
+		k.options.Log.Info("the CA was replaced", "secret", contract.CASecret, "expires", authority.NotAfter())
+		k.trust.Store(&trust{current: authority, previous: old.current, since: now})
+	}
+	return nil
+}
+
+// serve issues a leaf when the authority is another one than before.
+func (k *Keeper) serve(ctx context.Context, fail func(error)) error {
+	authority := k.trust.Load().current
+	if authority == k.serving {
+		return nil
+	}
+	leaf, err := ca.NewLeaf(authority, leafLife, k.options.DNSNames...)
+	if err != nil {
+		return err
+	}
+	k.stopLeaf()
+	ctx, cancel := context.WithCancel(ctx)
+	var renewal sync.WaitGroup
+	renewal.Go(func() {
+		if err := leaf.Run(ctx); err != nil {
+			fail(err)
+		}
+	})
+	k.stopLeaf = func() { cancel(); renewal.Wait() }
+	k.serving = authority
+	k.leaf.Store(leaf)
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
