@@ -69,8 +69,7 @@ func runClient(ctx context.Context, args []string, out io.Writer) error {
 func runScenario(ctx context.Context, args []string, out io.Writer) error {
 	o := scenario.Options{Out: out, Terminal: isTerminal(out), Started: time.Now()}
 	flags := newFlags("run")
-	kubeconfig := flags.String("kubeconfig", "", "kubeconfig file (default $KUBECONFIG, then ~/.kube/config)")
-	kubeContext := flags.String("context", "", "context of the kubeconfig (default its current one)")
+	kubeconfig, kubeContext := addCluster(flags)
 	flags.StringVar(&o.Image, "image", image().Ref(""), "image of this demo, which nodes hold or can pull")
 	addLoad(flags, &o.Callers, &o.Rate)
 	flags.IntVar(&o.WindowCalls, "window-calls", 5000, "calls per pod that are counted at least")
@@ -95,6 +94,19 @@ func runScenario(ctx context.Context, args []string, out io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("gave up after %s (--timeout)", *timeout))
 	defer cancel()
 	return scenario.Run(ctx, o)
+}
+
+func runDown(ctx context.Context, args []string) error {
+	flags := newFlags("down")
+	kubeconfig, kubeContext := addCluster(flags)
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	kube, err := connect(*kubeconfig, *kubeContext)
+	if err != nil {
+		return err
+	}
+	return scenario.Remove(ctx, kube)
 }
 
 func runImage(ctx context.Context, args []string, out io.Writer) error {
@@ -141,6 +153,11 @@ func parse(flags *flag.FlagSet, args []string) error {
 func addLoad(flags *flag.FlagSet, callers *int, rate *float64) {
 	flags.IntVar(callers, "callers", 8, "calls in flight at most")
 	flags.Float64Var(rate, "rate", 3000, "calls a second, 0 for as fast as answers come")
+}
+
+func addCluster(flags *flag.FlagSet) (kubeconfig, kubeContext *string) {
+	return flags.String("kubeconfig", "", "kubeconfig file (default $KUBECONFIG, then ~/.kube/config)"),
+		flags.String("context", "", "context of the kubeconfig (default its current one)")
 }
 
 func checkLoad(callers int, rate float64) error {

@@ -21,6 +21,7 @@ const usage = `usage: demo COMMAND [flags]
   server   answer gRPC calls with the pod's name
   client   call over one connection, and tell who answers
   run      play the demo on a cluster that has Shunt
+  down     remove the demo's namespaces from a cluster
   image    pack this binary into an image, as a tarball or in a registry
 
 demo COMMAND -h lists a command's flags.
@@ -50,6 +51,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return runClient(ctx, args[1:], out)
 	case "run":
 		return runScenario(ctx, args[1:], out)
+	case "down":
+		return runDown(ctx, args[1:])
 	case "image":
 		return runImage(ctx, args[1:], out)
 	case "-h", "--help", "help":

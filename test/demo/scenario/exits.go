@@ -72,3 +72,60 @@ func (e *exits) wait(ctx context.Context, n int) ([]tally.Exit, error) {
 	})
 	return all, err
 }
+
+// exitAtOnce rolls servers that do not stop gracefully: calls in flight can't be
+// saved by anyone, all others have to be.
+func (d *demo) exitAtOnce(ctx context.Context) error {
+	const server = "server-exit"
+	c := cluster{kube: d.Kube, ns: afterNamespace}
+	d.screen.say("With the mesh, and servers that exit at once on SIGTERM")
+	if err := c.scale(ctx, "server", 0); err != nil {
+		return err
+	}
+	if err := c.startServers(ctx, server, d.Image, fewReplicas, "--exit-at-once"); err != nil {
+		return err
+	}
+	return d.withClient(ctx, c, "client", server, func(ctx context.Context, s *stage) error {
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		seen := &exits{}
+		wg.Go(func() { seen.watch(ctx, c, server) })
+		return s.rollExiting(ctx, server, seen)
+	})
+}
+
+func (s *stage) rollExiting(ctx context.Context, server string, seen *exits) error {
+	pods, err := s.endpoints.wait(ctx, fewReplicas)
+	if err != nil {
+		return err
+	}
+	s.d.screen.begin("rolling all servers", pods)
+	some := func(lines []tally.Line) bool { return len(lines) >= 20 }
+	if _, err := s.feed.wait(ctx, 0, some); err != nil {
+		return err
+	}
+	if err := s.restart(ctx, server); err != nil {
+		return err
+	}
+	if err := s.waitRollout(ctx, server); err != nil {
+		return err
+	}
+	exited, err := seen.wait(ctx, fewReplicas)
+	if err != nil {
+		return err
+	}
+	if _, err := s.feed.wait(ctx, s.feed.mark(), some); err != nil {
+		return err
+	}
+	lines, _ := s.feed.since(0)
+	told, failed := tally.Failures(lines)
+	inFlight, other := tally.Explain(told, exited, s.d.Callers)
+	s.d.result.exitInFlight, s.d.result.exitOther = inFlight, other+failed-len(told)
+	s.d.screen.end(tally.Sum(lines), failed)
+	if s.d.result.exitOther > 0 {
+		s.d.screen.say("  %d calls failed that were not in flight at an exit; the first failures:%s", s.d.result.exitOther, firstFailures(told, 5))
+	}
+	return nil
+}
