@@ -43,7 +43,7 @@ func Plan(dirs []string) (Record, error) {
 	}
 	r.NetNSMount = !mounted
 	_, err = os.Stat(bridgeFilter)
-	r.BridgeModule = err != nil
+	r.BridgeModule = errors.Is(err, os.ErrNotExist)
 	return r, nil
 }
 
@@ -127,7 +127,10 @@ func Restore(ctx context.Context, path string) error {
 // unmountNetNS undoes what ip-netns(8) did to its directory, unless another's namespaces are there by now.
 func unmountNetNS() error {
 	entries, err := os.ReadDir(layout.NetNSDir)
-	if err != nil || len(entries) > 0 {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("list named network namespaces: %w", err)
+	}
+	if len(entries) > 0 {
 		return nil
 	}
 	for {

@@ -28,7 +28,7 @@ func (c *Cluster) Down(ctx context.Context) error {
 	if err := requireRoot(); err != nil {
 		return err
 	}
-	unlock, err := lock("down")
+	unlock, err := lock(lockSocket, "down")
 	if err != nil {
 		return err
 	}
@@ -95,8 +95,12 @@ func machines() []string {
 // removeState removes the state directory, if it is one. The marker goes last, so that a broken-off removal can go on.
 func (c *Cluster) removeState() error {
 	dir := string(c.State)
-	if _, err := os.Stat(c.State.Path(stateMarker)); err != nil {
+	_, err := os.Stat(c.State.Path(stateMarker))
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove the state directory: %w", err)
 	}
 	if err := host.UnmountBeneath(dir); err != nil {
 		return err

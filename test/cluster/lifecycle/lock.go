@@ -18,10 +18,10 @@ import (
 const lockSocket = "@shunt-cluster-lock"
 
 // lock makes sure that nobody else changes the cluster, or says who does. doing is told to others who try.
-func lock(doing string) (unlock func(), err error) {
-	listener, err := net.Listen("unix", lockSocket)
+func lock(socket, doing string) (unlock func(), err error) {
+	listener, err := net.Listen("unix", socket)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("lock the cluster: busy with %s (wait for it, or end it)", holder())
+		return nil, fmt.Errorf("lock the cluster: busy with %s (wait for it, or end it)", holder(socket))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the cluster: %w", err)
@@ -42,9 +42,9 @@ func lock(doing string) (unlock func(), err error) {
 }
 
 // holder asks the process that holds the lock what it is doing.
-func holder() string {
+func holder(socket string) string {
 	const unknown = "another command"
-	conn, err := net.DialTimeout("unix", lockSocket, time.Second)
+	conn, err := net.DialTimeout("unix", socket, time.Second)
 	if err != nil {
 		return unknown
 	}

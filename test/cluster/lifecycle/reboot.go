@@ -17,7 +17,7 @@ func (c *Cluster) Reboot(ctx context.Context, name string) error {
 	if err := requireRoot(); err != nil {
 		return err
 	}
-	unlock, err := lock("reboot " + name)
+	unlock, err := lock(lockSocket, "reboot "+name)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -107,7 +108,7 @@ func Apply(ctx context.Context, plan [][]string) error {
 
 // Leave removes one machine's namespace, and with it its links. The missing is no error.
 func Leave(ctx context.Context, machine string) error {
-	if _, err := os.Stat(layout.NetNSPath(machine)); err != nil {
+	if _, err := os.Stat(layout.NetNSPath(machine)); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	ns := layout.NetNS(machine)

@@ -8,9 +8,11 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -128,8 +130,8 @@ func Spec(state layout.State, n layout.Node, bin string, join []string, decoys m
 	for _, dir := range machine.PrivateDirs() {
 		mounts = append(mounts, machine.Mount{Kind: "bind", Source: private(state, n, dir), Target: dir})
 	}
-	for target, source := range decoys {
-		mounts = append(mounts, machine.Mount{Kind: "bind", Source: source, Target: target})
+	for _, target := range slices.Sorted(maps.Keys(decoys)) {
+		mounts = append(mounts, machine.Mount{Kind: "bind", Source: decoys[target], Target: target})
 	}
 	runtimeUp := "unix:" + ContainerdSocket
 	return machine.Spec{
