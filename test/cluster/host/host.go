@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package host changes what can't be private to a machine, writes down first what it is about to change, and takes it back.
-// That is: mount points that don't exist, the directory of named network namespaces, and the kernel module br_netfilter.
+// That is: mount points that don't exist, the directory of named network namespaces, the kernel module br_netfilter, and what
+// the root of cgroup version 2 hands to its children.
 package host
 
 import (
@@ -26,6 +27,8 @@ type Record struct {
 	NetNSMount bool `json:"netnsMount"`
 	// BridgeModule says that br_netfilter was loaded.
 	BridgeModule bool `json:"bridgeModule"`
+	// Controllers are those of cgroup version 2 that no cgroup beneath the root had.
+	Controllers []string `json:"controllers"`
 }
 
 // bridgeFilter is there when bridged packets can be shown to netfilter: kube-proxy needs it between two pods of a node.
@@ -44,7 +47,8 @@ func Plan(dirs []string) (Record, error) {
 	r.NetNSMount = !mounted
 	_, err = os.Stat(bridgeFilter)
 	r.BridgeModule = errors.Is(err, os.ErrNotExist)
-	return r, nil
+	r.Controllers, err = dormant(cgroupRoot)
+	return r, err
 }
 
 // absent returns the directories, from the top down, that must be made for dir to exist.
@@ -73,9 +77,11 @@ func (r Record) Apply(ctx context.Context, path string) error {
 		}
 	}
 	if r.BridgeModule {
-		return loadBridgeFilter(ctx)
+		if err := loadBridgeFilter(ctx); err != nil {
+			return err
+		}
 	}
-	return nil
+	return wake(cgroupRoot, r.Controllers)
 }
 
 // loadBridgeFilter loads the module and at once turns it off in the host's own namespace, where it is on by default and
@@ -105,6 +111,7 @@ func Restore(ctx context.Context, path string) error {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return fmt.Errorf("read the record of the host %s: %w", path, err)
 	}
+	rest(cgroupRoot, r.Controllers)
 	if r.NetNSMount {
 		if err := unmountNetNS(); err != nil {
 			return err

@@ -45,3 +45,26 @@ func TestMounts(t *testing.T) {
 		t.Errorf("Mounts(/proc) = %v, %v", points, err)
 	}
 }
+
+func TestControllers(t *testing.T) {
+	root := t.TempDir()
+	if got, err := dormant(root); err != nil || got != nil {
+		t.Errorf("without version 2: %v, %v; want none", got, err)
+	}
+	for name, text := range map[string]string{"cgroup.controllers": "cpuset cpu io memory\n", "cgroup.subtree_control": "cpu memory\n"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := dormant(root)
+	if diff := cmp.Diff([]string{"cpuset", "io"}, got); err != nil || diff != "" {
+		t.Errorf("dormant: %v (-want +got):\n%s", err, diff)
+	}
+	// The last write stays in a plain file: io is not needed, so it is not woken.
+	if err := wake(root, got); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(root, "cgroup.subtree_control")); err != nil || string(text) != "+cpuset" {
+		t.Errorf("woke %q, %v; want +cpuset", text, err)
+	}
+}
