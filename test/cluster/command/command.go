@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -30,13 +31,17 @@ func Run(ctx context.Context, args ...string) (string, error) {
 	return Command{Args: args}.Run(ctx)
 }
 
-// Run runs the command and returns what it printed on the standard output. When ctx ends the program is killed.
+// Run runs the command and returns what it printed on the standard output. When ctx ends the program is killed, and with it
+// what it has started.
 func (c Command) Run(ctx context.Context) (string, error) {
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 	cmd.Dir = c.Dir
 	cmd.Env = append(os.Environ(), c.Env...)
 	cmd.Stdin = c.Input
 	cmd.WaitDelay = 2 * time.Second
+	// The go command has compilers run for it; they have to end with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var stdout, both bytes.Buffer
 	cmd.Stdout = io.MultiWriter(&stdout, &both)
 	cmd.Stderr = &both

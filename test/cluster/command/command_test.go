@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shuntmesh/shunt/test/cluster/command"
 )
@@ -20,10 +21,19 @@ func TestRun(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.HasSuffix(err.Error(), "line 50") || strings.Contains(err.Error(), "line 38\n") {
 		t.Errorf("the error has not the last lines: %v", err)
 	}
-	ctx, cancel := context.WithCancelCause(t.Context())
+}
+
+// TestRunCanceled holds that a run which is broken off says why, and takes its children with it: they would hold the pipe.
+func TestRunCanceled(t *testing.T) {
 	cause := errors.New("enough")
-	cancel(cause)
-	if _, err := command.Run(ctx, "sleep", "60"); !errors.Is(err, cause) {
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, cause)
+	defer cancel()
+	began := time.Now()
+	_, err := command.Run(ctx, "sh", "-c", "sleep 60 & sleep 60")
+	if !errors.Is(err, cause) {
 		t.Errorf("a run that was broken off: %v, want %v", err, cause)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("a run that was broken off took %v: a child lives on", took)
 	}
 }
