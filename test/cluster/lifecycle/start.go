@@ -26,6 +26,9 @@ import (
 
 // prepare writes all files. The record of the host comes first: what is not recorded can't be taken back.
 func (s *starting) prepare(ctx context.Context) error {
+	if err := network.Free(); err != nil {
+		return err
+	}
 	record, err := host.Plan(machine.PrivateDirs())
 	if err != nil {
 		return err
@@ -69,12 +72,16 @@ func (s *starting) claim() error {
 	if len(entries) > 0 {
 		return fmt.Errorf("use state directory %s: it holds files that are not a cluster's (choose an empty one)", s.State)
 	}
+	if err := os.MkdirAll(string(s.State), 0o755); err != nil {
+		return fmt.Errorf("make the state directory: %w", err)
+	}
+	// The marker comes first: without it what follows could not be removed again.
+	if err := os.WriteFile(s.State.Path(stateMarker), nil, 0o644); err != nil {
+		return fmt.Errorf("mark the state directory: %w", err)
+	}
 	for _, dir := range []string{"log", "bin", "images"} {
-		if err := os.MkdirAll(s.State.Path(dir), 0o755); err != nil {
+		if err := os.Mkdir(s.State.Path(dir), 0o755); err != nil {
 			return fmt.Errorf("make the state directory: %w", err)
-		}
-		if err := os.WriteFile(s.State.Path(stateMarker), nil, 0o644); err != nil {
-			return fmt.Errorf("mark the state directory: %w", err)
 		}
 	}
 	return nil
