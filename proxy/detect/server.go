@@ -21,7 +21,7 @@ func (d *detection) listenToServer(ctx context.Context) {
 	why := reason.NoEndpoints
 	for range maxTries {
 		e, conn, reasonOf := d.dial(ctx, tried)
-		if conn == nil {
+		if conn == nil && (e != nil || len(tried) == 0) {
 			why = reasonOf
 		}
 		if e == nil {
