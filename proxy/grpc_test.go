@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/codes"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/shuntmesh/shunt/proxy"
@@ -35,6 +36,9 @@ type counting struct {
 
 func (c counting) EmptyCall(ctx context.Context, _ *testgrpc.Empty) (*testgrpc.Empty, error) {
 	c.calls.Add(1)
+	if p, ok := peer.FromContext(ctx); ok {
+		_ = grpc.SetHeader(ctx, metadata.Pairs("seen-from", p.Addr.(*net.TCPAddr).IP.String()))
+	}
 	if md, _ := metadata.FromIncomingContext(ctx); len(md["die"]) > 0 {
 		c.die()
 		<-ctx.Done()
