@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,6 +19,7 @@ import (
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/proxy/admin"
 	"github.com/shuntmesh/shunt/proxy/detect"
+	"github.com/shuntmesh/shunt/proxy/footprint"
 	"github.com/shuntmesh/shunt/proxy/l7"
 	"github.com/shuntmesh/shunt/proxy/listen"
 	"github.com/shuntmesh/shunt/proxy/origdst"
@@ -79,12 +79,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	if o.GCPercent > 0 {
-		debug.SetGCPercent(o.GCPercent)
-	}
-	if o.MemoryLimit > 0 {
-		debug.SetMemoryLimit(o.MemoryLimit)
-	}
+	footprint.Limit(o.GCPercent, o.MemoryLimit)
 	p := &proxy{options: o, stats: o.Stats}
 	if err := p.open(ctx); err != nil {
 		return err
@@ -165,6 +160,9 @@ func (p *proxy) run(ctx context.Context) error {
 	}
 	p.ready.Store(true)
 	p.options.Log.Info("serving", "outbound", p.sides[0].listener.Addr(), "inbound", p.sides[1].listener.Addr())
+	if err := footprint.DropInit(); err != nil {
+		p.options.Log.Debug("memory of the start is kept", "error", err)
+	}
 	<-ctx.Done()
 	p.stop(work, endWork, &sides)
 	endAdmin()
