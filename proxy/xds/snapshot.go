@@ -67,10 +67,11 @@ func NewSnapshot(destinations map[netip.AddrPort]Destination, clusters ...*Clust
 	s := &Snapshot{}
 	byAddr := map[netip.Addr]*address{}
 	for ap, d := range destinations {
-		a := byAddr[ap.Addr()]
+		ip := ap.Addr().Unmap()
+		a := byAddr[ip]
 		if a == nil {
 			a = &address{ports: map[uint16]*Service{}}
-			byAddr[ap.Addr()] = a
+			byAddr[ip] = a
 		}
 		if d.Service != nil {
 			a.ports[ap.Port()] = d.Service
@@ -89,7 +90,7 @@ func NewSnapshot(destinations map[netip.AddrPort]Destination, clusters ...*Clust
 // asked for it, or the answer is not complete: call Client.Resolve. A known
 // Destination without Service is to be passed through.
 func (s *Snapshot) Destination(ap netip.AddrPort) (d Destination, known bool) {
-	a, ok := s.addresses.get(ap.Addr())
+	a, ok := s.addresses.get(ap.Addr().Unmap())
 	if !ok {
 		return Destination{}, false
 	}
