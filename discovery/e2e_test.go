@@ -300,3 +300,102 @@ func testEndToEnd(t *testing.T) {
 	resp.Body.Close()
 	http.DefaultClient.CloseIdleConnections()
 }
+
+func TestDiscoveryAway(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	t.Run("one cluster", testDiscoveryAway)
+}
+
+func testDiscoveryAway(t *testing.T) {
+	c := newCluster(t)
+	c.put(t, greeter("10.96.0.10"), greeterSlice(1, 2))
+	r := c.start(t, "127.0.0.1:0")
+	client := c.connect(t, r.ads, goodToken)
+	vip := netip.MustParseAddrPort("10.96.0.10:80")
+	if _, err := client.Resolve(t.Context(), vip); err != nil {
+		t.Fatal(err)
+	}
+	show := func() string { return endpointsOf(client.Snapshot(), vip.String()) }
+	waitFor(t, "the service", "10.1.0.1:8080 10.1.0.2:8080", show)
+	updates := client.Stats().Updates
+
+	r.stop()
+	waitFor(t, "connected", "false", func() string { return fmt.Sprint(client.Stats().Connected) })
+	if got := show(); got != "10.1.0.1:8080 10.1.0.2:8080" {
+		t.Errorf("with discovery away the service is %q", got)
+	}
+	begin := time.Now()
+	_, err := client.Resolve(t.Context(), netip.MustParseAddrPort("10.1.0.9:80"))
+	if took := time.Since(begin); !errors.Is(err, xds.ErrUnavailable) || took > time.Second {
+		t.Errorf("Resolve of something new: %v after %v, want ErrUnavailable soon", err, took)
+	}
+
+	// The same content again: nothing is sent but what nobody answered yet.
+	r = c.start(t, r.ads)
+	unanswered := func() string { return endpointsOf(client.Snapshot(), "10.1.0.9:80") }
+	waitFor(t, "what was asked for meanwhile", "no service", unanswered)
+	if got := client.Stats().Updates - updates; got != 1 {
+		t.Errorf("%d responses after the restart, want 1", got)
+	}
+	r.stop()
+
+	// A service that goes while nobody watches.
+	if err := c.clients.CoreV1().Services("demo").Delete(t.Context(), "greeter", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.start(t, r.ads)
+	waitFor(t, "the deleted service", "no service", show)
+}
+
+func TestProcessStartsWithoutDiscovery(t *testing.T) {
+	c := newCluster(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close() // nobody listens there any more
+	client := c.connect(t, ln.Addr().String(), goodToken)
+	ap := netip.MustParseAddrPort("10.96.0.10:80")
+	for i, limit := range []time.Duration{3 * time.Second, 500 * time.Millisecond} {
+		begin := time.Now()
+		_, err := client.Resolve(t.Context(), ap)
+		if took := time.Since(begin); !errors.Is(err, xds.ErrUnavailable) || took > limit {
+			t.Errorf("Resolve %d: %v after %v, want ErrUnavailable within %v", i, err, took, limit)
+		}
+	}
+	if got := client.Stats().Away; got != 2 {
+		t.Errorf("Away is %d, want 2", got)
+	}
+}
+
+func TestTokens(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	t.Run("one cluster", func(t *testing.T) {
+		c := newCluster(t)
+		c.put(t, greeter("10.96.0.10"), nil)
+		r := c.start(t, "127.0.0.1:0")
+		ap := netip.MustParseAddrPort("10.96.0.10:80")
+
+		bad := c.connect(t, r.ads, "a bad token")
+		if _, err := bad.Resolve(t.Context(), ap); !errors.Is(err, xds.ErrUnavailable) {
+			t.Errorf("with a bad token: %v, want ErrUnavailable", err)
+		}
+		c.away.Store(true)
+		early := c.connect(t, r.ads, goodToken)
+		if _, err := early.Resolve(t.Context(), ap); !errors.Is(err, xds.ErrUnavailable) {
+			t.Errorf("with the API server away: %v, want ErrUnavailable", err)
+		}
+		c.away.Store(false)
+		waitFor(t, "connected", "true", func() string { return fmt.Sprint(early.Stats().Connected) })
+		if _, err := early.Resolve(t.Context(), ap); err != nil {
+			t.Error(err)
+		}
+		// The verdict is remembered: with the API server away again, one
+		// more stream with the same token is let in.
+		c.away.Store(true)
+		second := c.connect(t, r.ads, goodToken)
+		if _, err := second.Resolve(t.Context(), ap); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -5,5 +5,4 @@
 // workload.proto; nothing here performs I/O.
 package workloadapi
 
-//go:generate go run -C gen . ../workload.proto ../workload.pb.go
-
+//go:generate go run -C gen . ../../.. internal/workloadapi/workload.proto

@@ -9,7 +9,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: workload.proto
+// source: internal/workloadapi/workload.proto
 
 package workloadapi
 
@@ -42,7 +42,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_workload_proto_msgTypes[0]
+	mi := &file_internal_workloadapi_workload_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -54,7 +54,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_workload_proto_msgTypes[0]
+	mi := &file_internal_workloadapi_workload_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -67,7 +67,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_workload_proto_rawDescGZIP(), []int{0}
+	return file_internal_workloadapi_workload_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Address) GetType() isAddress_Type {
@@ -128,7 +128,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_workload_proto_msgTypes[1]
+	mi := &file_internal_workloadapi_workload_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -140,7 +140,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_workload_proto_msgTypes[1]
+	mi := &file_internal_workloadapi_workload_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -153,7 +153,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_workload_proto_rawDescGZIP(), []int{1}
+	return file_internal_workloadapi_workload_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Service) GetName() string {
@@ -205,7 +205,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_workload_proto_msgTypes[2]
+	mi := &file_internal_workloadapi_workload_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -217,7 +217,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_workload_proto_msgTypes[2]
+	mi := &file_internal_workloadapi_workload_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -230,7 +230,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_workload_proto_rawDescGZIP(), []int{2}
+	return file_internal_workloadapi_workload_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Workload) GetName() string {
@@ -273,7 +273,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_workload_proto_msgTypes[3]
+	mi := &file_internal_workloadapi_workload_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -285,7 +285,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_workload_proto_msgTypes[3]
+	mi := &file_internal_workloadapi_workload_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -298,7 +298,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_workload_proto_rawDescGZIP(), []int{3}
+	return file_internal_workloadapi_workload_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Port) GetServicePort() uint32 {
@@ -327,7 +327,7 @@ type NetworkAddress struct {
 
 func (x *NetworkAddress) Reset() {
 	*x = NetworkAddress{}
-	mi := &file_workload_proto_msgTypes[4]
+	mi := &file_internal_workloadapi_workload_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -339,7 +339,7 @@ func (x *NetworkAddress) String() string {
 func (*NetworkAddress) ProtoMessage() {}
 
 func (x *NetworkAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_workload_proto_msgTypes[4]
+	mi := &file_internal_workloadapi_workload_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -352,7 +352,7 @@ func (x *NetworkAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkAddress.ProtoReflect.Descriptor instead.
 func (*NetworkAddress) Descriptor() ([]byte, []int) {
-	return file_workload_proto_rawDescGZIP(), []int{4}
+	return file_internal_workloadapi_workload_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *NetworkAddress) GetNetwork() string {
@@ -369,11 +369,11 @@ func (x *NetworkAddress) GetAddress() []byte {
 	return nil
 }
 
-var File_workload_proto protoreflect.FileDescriptor
+var File_internal_workloadapi_workload_proto protoreflect.FileDescriptor
 
-const file_workload_proto_rawDesc = "" +
+const file_internal_workloadapi_workload_proto_rawDesc = "" +
 	"\n" +
-	"\x0eworkload.proto\x12\x0eistio.workload\"~\n" +
+	"#internal/workloadapi/workload.proto\x12\x0eistio.workload\"~\n" +
 	"\aAddress\x126\n" +
 	"\bworkload\x18\x01 \x01(\v2\x18.istio.workload.WorkloadH\x00R\bworkload\x123\n" +
 	"\aservice\x18\x02 \x01(\v2\x17.istio.workload.ServiceH\x00R\aserviceB\x06\n" +
@@ -398,26 +398,26 @@ const file_workload_proto_rawDesc = "" +
 	"\aaddress\x18\x02 \x01(\fR\aaddressB=Z;github.com/shuntmesh/shunt/internal/workloadapi;workloadapib\x06proto3"
 
 var (
-	file_workload_proto_rawDescOnce sync.Once
-	file_workload_proto_rawDescData []byte
+	file_internal_workloadapi_workload_proto_rawDescOnce sync.Once
+	file_internal_workloadapi_workload_proto_rawDescData []byte
 )
 
-func file_workload_proto_rawDescGZIP() []byte {
-	file_workload_proto_rawDescOnce.Do(func() {
-		file_workload_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_workload_proto_rawDesc), len(file_workload_proto_rawDesc)))
+func file_internal_workloadapi_workload_proto_rawDescGZIP() []byte {
+	file_internal_workloadapi_workload_proto_rawDescOnce.Do(func() {
+		file_internal_workloadapi_workload_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_internal_workloadapi_workload_proto_rawDesc), len(file_internal_workloadapi_workload_proto_rawDesc)))
 	})
-	return file_workload_proto_rawDescData
+	return file_internal_workloadapi_workload_proto_rawDescData
 }
 
-var file_workload_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
-var file_workload_proto_goTypes = []any{
+var file_internal_workloadapi_workload_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_internal_workloadapi_workload_proto_goTypes = []any{
 	(*Address)(nil),        // 0: istio.workload.Address
 	(*Service)(nil),        // 1: istio.workload.Service
 	(*Workload)(nil),       // 2: istio.workload.Workload
 	(*Port)(nil),           // 3: istio.workload.Port
 	(*NetworkAddress)(nil), // 4: istio.workload.NetworkAddress
 }
-var file_workload_proto_depIdxs = []int32{
+var file_internal_workloadapi_workload_proto_depIdxs = []int32{
 	2, // 0: istio.workload.Address.workload:type_name -> istio.workload.Workload
 	1, // 1: istio.workload.Address.service:type_name -> istio.workload.Service
 	4, // 2: istio.workload.Service.addresses:type_name -> istio.workload.NetworkAddress
@@ -429,12 +429,12 @@ var file_workload_proto_depIdxs = []int32{
 	0, // [0:4] is the sub-list for field type_name
 }
 
-func init() { file_workload_proto_init() }
-func file_workload_proto_init() {
-	if File_workload_proto != nil {
+func init() { file_internal_workloadapi_workload_proto_init() }
+func file_internal_workloadapi_workload_proto_init() {
+	if File_internal_workloadapi_workload_proto != nil {
 		return
 	}
-	file_workload_proto_msgTypes[0].OneofWrappers = []any{
+	file_internal_workloadapi_workload_proto_msgTypes[0].OneofWrappers = []any{
 		(*Address_Workload)(nil),
 		(*Address_Service)(nil),
 	}
@@ -442,17 +442,17 @@ func file_workload_proto_init() {
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_workload_proto_rawDesc), len(file_workload_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_workloadapi_workload_proto_rawDesc), len(file_internal_workloadapi_workload_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_workload_proto_goTypes,
-		DependencyIndexes: file_workload_proto_depIdxs,
-		MessageInfos:      file_workload_proto_msgTypes,
+		GoTypes:           file_internal_workloadapi_workload_proto_goTypes,
+		DependencyIndexes: file_internal_workloadapi_workload_proto_depIdxs,
+		MessageInfos:      file_internal_workloadapi_workload_proto_msgTypes,
 	}.Build()
-	File_workload_proto = out.File
-	file_workload_proto_goTypes = nil
-	file_workload_proto_depIdxs = nil
+	File_internal_workloadapi_workload_proto = out.File
+	file_internal_workloadapi_workload_proto_goTypes = nil
+	file_internal_workloadapi_workload_proto_depIdxs = nil
 }

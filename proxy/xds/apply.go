@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/shuntmesh/shunt/internal/xdsapi"
 )
 
 // maxReason bounds the text of a NACK, in bytes.
@@ -17,7 +17,7 @@ const maxReason = 1024
 // apply takes a response over and queues its ACK or NACK. Each resource stands
 // alone: a bad one is refused, by name, and its last good value stays; the
 // others are used. The error is what the NACK says.
-func (s *state) apply(resp *discoveryv3.DeltaDiscoveryResponse) error {
+func (s *state) apply(resp *xdsapi.DeltaDiscoveryResponse) error {
 	k, ok := kindOf(resp.GetTypeUrl())
 	if !ok {
 		return fmt.Errorf("response has type %q, which nobody asked for", resp.GetTypeUrl())
@@ -55,7 +55,7 @@ func reason(err error) string {
 }
 
 // set decodes first and changes after, so that a bad resource changes nothing.
-func (s *state) set(k kind, r *resource, res *discoveryv3.Resource) error {
+func (s *state) set(k kind, r *resource, res *xdsapi.Resource) error {
 	value := res.GetResource().GetValue()
 	if typ := res.GetResource().GetTypeUrl(); typ != k.typeURL() {
 		return fmt.Errorf("its type is %q", typ)

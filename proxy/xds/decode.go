@@ -8,13 +8,11 @@ import (
 	"net/netip"
 	"slices"
 
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/shuntmesh/shunt/internal/workloadapi"
+	"github.com/shuntmesh/shunt/internal/xdsapi"
 	"github.com/shuntmesh/shunt/proxy/route"
 )
 
@@ -49,7 +47,7 @@ func serviceAddress(s *workloadapi.Service) (*addressValue, error) {
 }
 
 func decodeRoutes(name string, b []byte) (*routesValue, error) {
-	var rc routev3.RouteConfiguration
+	var rc xdsapi.RouteConfiguration
 	if err := proto.Unmarshal(b, &rc); err != nil {
 		return nil, fmt.Errorf("decode RouteConfiguration: %w", err)
 	}
@@ -80,28 +78,32 @@ func decodeRoutes(name string, b []byte) (*routesValue, error) {
 	return out, nil
 }
 
-// decodeRule refuses what it does not know: a condition that is overlooked
-// would send traffic where it must not go.
-func decodeRule(r *routev3.Route) (route.Rule, error) {
+// decodeRule refuses conditions that it does not know: one that is overlooked
+// would send traffic where it must not go. Unknown policies (a timeout, say) are
+// let be, so that a newer control plane can serve an older proxy.
+func decodeRule(r *xdsapi.Route) (route.Rule, error) {
 	out := route.Rule{Route: route.Route{Name: r.GetName(), Cluster: r.GetRoute().GetCluster()}}
 	if out.Route.Cluster == "" {
-		return out, fmt.Errorf("action %T has no cluster (supported: route to one cluster)", r.GetAction())
+		return out, errors.New("the action is not supported (supported: route to one cluster)")
 	}
 	m := r.GetMatch()
+	if err := onlyKnown(m); err != nil {
+		return out, err
+	}
 	switch p := m.GetPathSpecifier().(type) {
-	case *routev3.RouteMatch_Prefix:
+	case *xdsapi.RouteMatch_Prefix:
 		out.Prefix = p.Prefix
-	case *routev3.RouteMatch_Path:
+	case *xdsapi.RouteMatch_Path:
 		out.Path = p.Path
 	default:
-		return out, fmt.Errorf("path match %T is not supported (supported: prefix, path)", p)
-	}
-	if len(m.GetQueryParameters()) > 0 || m.GetCaseSensitive() != nil || m.GetRuntimeFraction() != nil || m.GetGrpc() != nil {
-		return out, errors.New("matches on query, case, fraction and gRPC are not supported")
+		return out, errors.New("the path match is not supported (supported: prefix, path)")
 	}
 	for _, h := range m.GetHeaders() {
+		if err := errors.Join(onlyKnown(h), onlyKnown(h.GetStringMatch())); err != nil {
+			return out, fmt.Errorf("header %q: %w", h.GetName(), err)
+		}
 		method := h.GetStringMatch().GetExact()
-		if h.GetName() != ":method" || method == "" || h.GetInvertMatch() || out.Method != "" {
+		if h.GetName() != ":method" || method == "" || out.Method != "" {
 			return out, fmt.Errorf("match on header %q is not supported (supported: one exact :method)", h.GetName())
 		}
 		out.Method = method
@@ -109,15 +111,25 @@ func decodeRule(r *routev3.Route) (route.Rule, error) {
 	return out, nil
 }
 
+// onlyKnown refuses fields that this proxy does not know.
+func onlyKnown(m proto.Message) error {
+	unknown := m.ProtoReflect().GetUnknown()
+	if len(unknown) == 0 {
+		return nil
+	}
+	number, _, _ := protowire.ConsumeTag(unknown)
+	return fmt.Errorf("field %d of %s is not supported", number, m.ProtoReflect().Descriptor().Name())
+}
+
 func decodeCluster(name string, b []byte) (*clusterValue, error) {
-	var c clusterv3.Cluster
+	var c xdsapi.Cluster
 	if err := proto.Unmarshal(b, &c); err != nil {
 		return nil, fmt.Errorf("decode Cluster: %w", err)
 	}
 	if c.GetName() != name {
 		return nil, fmt.Errorf("its own name is %q", c.GetName())
 	}
-	if c.GetType() != clusterv3.Cluster_EDS {
+	if c.GetType() != xdsapi.Cluster_EDS {
 		return nil, fmt.Errorf("discovery type %v is not supported (supported: EDS)", c.GetType())
 	}
 	if s := c.GetEdsClusterConfig().GetServiceName(); s != "" && s != name {
@@ -133,7 +145,7 @@ type decodedEndpoint struct {
 }
 
 func decodeEndpoints(name string, b []byte) ([]decodedEndpoint, error) {
-	var cla endpointv3.ClusterLoadAssignment
+	var cla xdsapi.ClusterLoadAssignment
 	if err := proto.Unmarshal(b, &cla); err != nil {
 		return nil, fmt.Errorf("decode ClusterLoadAssignment: %w", err)
 	}
@@ -163,18 +175,18 @@ func decodeEndpoints(name string, b []byte) ([]decodedEndpoint, error) {
 }
 
 // usableHealth follows xDS: unknown counts as healthy.
-func usableHealth(h corev3.HealthStatus) (draining, use bool) {
+func usableHealth(h xdsapi.HealthStatus) (draining, use bool) {
 	switch h {
-	case corev3.HealthStatus_HEALTHY, corev3.HealthStatus_UNKNOWN:
+	case xdsapi.HealthStatus_HEALTHY, xdsapi.HealthStatus_UNKNOWN:
 		return false, true
-	case corev3.HealthStatus_DRAINING:
+	case xdsapi.HealthStatus_DRAINING:
 		return true, true
 	default:
 		return false, false
 	}
 }
 
-func socketAddress(a *corev3.Address) (netip.AddrPort, error) {
+func socketAddress(a *xdsapi.Address) (netip.AddrPort, error) {
 	sa := a.GetSocketAddress()
 	ip, err := netip.ParseAddr(sa.GetAddress())
 	if err != nil || ip.Zone() != "" {

@@ -3,9 +3,9 @@
 package xds
 
 import (
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+
+	"github.com/shuntmesh/shunt/internal/xdsapi"
 )
 
 // outbox is what is to be sent of one type.
@@ -41,7 +41,7 @@ func (s *state) reconnect() {
 }
 
 // next returns a request that is to be sent; nil when there is none.
-func (s *state) next() *discoveryv3.DeltaDiscoveryRequest {
+func (s *state) next() *xdsapi.DeltaDiscoveryRequest {
 	for k := range kinds {
 		o := &s.outbox[k]
 		switch {
@@ -57,9 +57,9 @@ func (s *state) next() *discoveryv3.DeltaDiscoveryRequest {
 }
 
 // open is the first request of a type on a stream.
-func (s *state) open(k kind) *discoveryv3.DeltaDiscoveryRequest {
+func (s *state) open(k kind) *xdsapi.DeltaDiscoveryRequest {
 	s.outbox[k] = outbox{opened: true}
-	req := &discoveryv3.DeltaDiscoveryRequest{
+	req := &xdsapi.DeltaDiscoveryRequest{
 		TypeUrl:                 k.typeURL(),
 		ResourceNamesSubscribe:  make([]string, 0, len(s.resources[k])),
 		InitialResourceVersions: map[string]string{},
@@ -73,8 +73,8 @@ func (s *state) open(k kind) *discoveryv3.DeltaDiscoveryRequest {
 	return req
 }
 
-func (o *outbox) pop(k kind) *discoveryv3.DeltaDiscoveryRequest {
-	req := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: k.typeURL()}
+func (o *outbox) pop(k kind) *xdsapi.DeltaDiscoveryRequest {
+	req := &xdsapi.DeltaDiscoveryRequest{TypeUrl: k.typeURL()}
 	for name, subscribe := range o.names {
 		if subscribe {
 			req.ResourceNamesSubscribe = append(req.ResourceNamesSubscribe, name)
@@ -86,7 +86,7 @@ func (o *outbox) pop(k kind) *discoveryv3.DeltaDiscoveryRequest {
 	if len(o.acks) > 0 {
 		req.ResponseNonce = o.acks[0].nonce
 		if reason := o.acks[0].reason; reason != "" {
-			req.ErrorDetail = &statuspb.Status{Code: int32(codes.InvalidArgument), Message: reason}
+			req.ErrorDetail = &xdsapi.Status{Code: int32(codes.InvalidArgument), Message: reason}
 		}
 		o.acks = o.acks[1:]
 	}

@@ -13,18 +13,21 @@ import (
 	"sync"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/shuntmesh/shunt/internal/xdsapi"
 )
 
 const (
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 10 * time.Second
+	// steady is how long a stream must live for the next attempt to be an
+	// early one: a server may let us in and then refuse what we ask for.
+	steady = 5 * time.Second
 	// A control plane's node that died says nothing; these notice it within
 	// 20 s. grpc-go allows no less than 10 s between pings.
 	pingEvery   = 10 * time.Second
@@ -44,12 +47,13 @@ func (c *Client) Run(ctx context.Context) error {
 	wait, lastErr := minBackoff, ""
 	for ctx.Err() == nil {
 		c.setPhase(connecting)
+		begin := time.Now()
 		wasUp, err := c.session(ctx)
 		c.setPhase(down)
 		if ctx.Err() != nil {
 			break
 		}
-		if wasUp {
+		if wasUp && time.Since(begin) > steady {
 			wait, lastErr = minBackoff, ""
 		}
 		if text := err.Error(); text != lastErr { // once, not every 10 s
@@ -83,7 +87,8 @@ func (c *Client) session(parent context.Context) (wasUp bool, err error) {
 	}
 	defer conn.Close()
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
-	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
+	desc := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
+	stream, err := conn.NewStream(ctx, desc, xdsapi.DeltaMethod)
 	if err != nil {
 		return false, fmt.Errorf("open stream: %w", err)
 	}
@@ -123,8 +128,8 @@ func (c *Client) dialOptions() []grpc.DialOption {
 
 // sendLoop sends what the state has to say. On an error it ends the stream;
 // why, receiveLoop learns.
-func (c *Client) sendLoop(ctx context.Context, stream adsStream, cancel func()) error {
-	node := &corev3.Node{Id: c.opts.NodeID, UserAgentName: "shunt"}
+func (c *Client) sendLoop(ctx context.Context, stream grpc.ClientStream, cancel func()) error {
+	node := &xdsapi.Node{Id: c.opts.NodeID, UserAgentName: "shunt"}
 	for {
 		for {
 			c.mu.Lock()
@@ -134,7 +139,7 @@ func (c *Client) sendLoop(ctx context.Context, stream adsStream, cancel func()) 
 				break
 			}
 			req.Node, node = node, nil // with the first alone
-			if err := stream.Send(req); err != nil {
+			if err := stream.SendMsg(req); err != nil {
 				cancel()
 				return err
 			}
@@ -147,21 +152,19 @@ func (c *Client) sendLoop(ctx context.Context, stream adsStream, cancel func()) 
 	}
 }
 
-type adsStream = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
-
 // receiveLoop returns when the stream ends. The headers tell that we were let
 // in, also while we ask for nothing.
-func (c *Client) receiveLoop(stream adsStream) (wasUp bool, err error) {
+func (c *Client) receiveLoop(stream grpc.ClientStream) (wasUp bool, err error) {
 	if md, err := stream.Header(); err == nil && md != nil {
 		c.connected()
 		wasUp = true
 	}
 	for {
-		resp, err := stream.Recv()
-		if err != nil {
+		var resp xdsapi.DeltaDiscoveryResponse
+		if err := stream.RecvMsg(&resp); err != nil {
 			return wasUp, fmt.Errorf("receive: %w", err)
 		}
-		c.apply(resp)
+		c.apply(&resp)
 	}
 }
 
@@ -173,7 +176,7 @@ func (c *Client) connected() {
 	c.opts.Log.Info("connected to discovery", "address", c.opts.Address)
 }
 
-func (c *Client) apply(resp *discoveryv3.DeltaDiscoveryResponse) {
+func (c *Client) apply(resp *xdsapi.DeltaDiscoveryResponse) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Updates++

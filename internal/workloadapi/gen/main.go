@@ -24,7 +24,7 @@ import (
 
 func main() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: gen in.proto out.pb.go")
+		fmt.Fprintln(os.Stderr, "usage: gen root path/to/file.proto")
 		os.Exit(2)
 	}
 	if err := run(context.Background(), os.Args[1], os.Args[2]); err != nil {
@@ -33,15 +33,16 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, in, out string) error {
-	dir, name := filepath.Split(in)
+// run writes the Go file beside the .proto file. The name is relative to the
+// root, since protobuf's registry wants it unique in a program.
+func run(ctx context.Context, root, name string) error {
 	compiler := protocompile.Compiler{
-		Resolver:       &protocompile.SourceResolver{ImportPaths: []string{dir}},
+		Resolver:       &protocompile.SourceResolver{ImportPaths: []string{root}},
 		SourceInfoMode: protocompile.SourceInfoStandard,
 	}
 	files, err := compiler.Compile(ctx, name)
 	if err != nil {
-		return fmt.Errorf("compile %s: %w", in, err)
+		return fmt.Errorf("compile %s: %w", name, err)
 	}
 	plugin, err := protogen.Options{}.New(&pluginpb.CodeGeneratorRequest{
 		FileToGenerate: []string{name},
@@ -49,12 +50,16 @@ func run(ctx context.Context, in, out string) error {
 		ProtoFile:      []*descriptorpb.FileDescriptorProto{protodesc.ToFileDescriptorProto(files[0])},
 	})
 	if err != nil {
-		return fmt.Errorf("prepare generation of %s: %w", out, err)
+		return fmt.Errorf("prepare generation of %s: %w", name, err)
 	}
 	internal_gengo.GenerateFile(plugin, plugin.FilesByPath[name])
 	response := plugin.Response()
 	if response.Error != nil {
 		return errors.New(response.GetError())
 	}
-	return os.WriteFile(out, []byte(response.File[0].GetContent()), 0o644)
+	out := filepath.Join(root, response.GetFile()[0].GetName())
+	if err := os.WriteFile(out, []byte(response.GetFile()[0].GetContent()), 0o644); err != nil {
+		return fmt.Errorf("write generated code: %w", err)
+	}
+	return nil
 }
