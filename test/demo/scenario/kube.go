@@ -104,7 +104,10 @@ func (c cluster) stopClient(ctx context.Context, name string) error {
 // clientState says why a client calls no more; nil when it runs.
 func (c cluster) clientState(ctx context.Context, name string) error {
 	p, err := c.kube.CoreV1().Pods(c.ns).Get(ctx, name, metav1.GetOptions{})
-	if err != nil || p.Status.Phase == corev1.PodRunning {
+	if err != nil {
+		return fmt.Errorf("read pod %s: %w", name, err)
+	}
+	if p.Status.Phase == corev1.PodRunning {
 		return nil
 	}
 	return fmt.Errorf("pod %s/%s is %s (see: kubectl -n %s logs %s -c client)", c.ns, name, p.Status.Phase, c.ns, name)
