@@ -9,9 +9,14 @@ import (
 )
 
 // p2c takes the less loaded of two candidates. The first comes by rotation and
-// the second at random, and the second must be strictly less loaded to win. So
-// an idle set is served in turn, within one request of exactly even, where two
-// random candidates would be uneven by the square root of the count.
+// the second at random, and the second must be less loaded by more than one to
+// win. So an idle set is served in turn, within one request of exactly even,
+// where two random candidates would be uneven by the square root of the count.
+// A difference of one is how requests happen to lie, not load: counting it gives
+// a replica that answers in two thirds of the time, because it is on the same
+// node, 9 % more than its share at 8 requests in flight on 6 replicas; with this
+// margin it gets 4 % more (closed_loop_test.go), and one that stalls is avoided
+// all the same.
 type p2c struct {
 	endpoints []*Endpoint
 	random    func(n int) int
@@ -49,7 +54,7 @@ func (p *p2c) pick(eligible func(*Endpoint) bool) (*Endpoint, bool) {
 	if first == nil {
 		return nil, false
 	}
-	if second := p.sample(eligible); second != nil && second.Active() < first.Active() {
+	if second := p.sample(eligible); second != nil && second.Active()+1 < first.Active() {
 		return second, true
 	}
 	return first, true

@@ -16,11 +16,11 @@ func lines(text string) []string {
 }
 
 // proxied sums the requests or connections that a pod's proxy counted, for one
-// direction and, unless it is empty, one protocol.
+// direction and, unless it is empty, one protocol: http1, http2 or tcp.
 func proxied(t *testing.T, namespace, pod, direction, protocol string) float64 {
 	t.Helper()
 	return sum(t, namespace, pod, "shunt_proxy_requests_total", direction, protocol) +
-		sum(t, namespace, pod, "shunt_proxy_connections_total", direction, protocol)
+		sum(t, namespace, pod, "shunt_proxy_connections_opened_total", direction, protocol)
 }
 
 func sum(t *testing.T, namespace, pod, metric, direction, protocol string) float64 {
@@ -32,7 +32,7 @@ func sum(t *testing.T, namespace, pod, metric, direction, protocol string) float
 		if !ok || !strings.HasPrefix(name, metric+"{") || !strings.Contains(name, `direction="`+direction+`"`) {
 			continue
 		}
-		if protocol != "" && !strings.Contains(name, `protocol="`+protocol+`"`) {
+		if protocol != "" && !strings.Contains(name, `="`+protocol+`"`) {
 			continue
 		}
 		total += value
