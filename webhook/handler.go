@@ -95,7 +95,7 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, status int, err e
 // leaves no trace in the counters, which say what happened in the cluster.
 func (h *handler) record(a Answer, took time.Duration) {
 	h.log.Info("reviewed", "verdict", a.Verdict, "namespace", a.Namespace, "pod", a.Pod,
-		"why", a.Message, "dry_run", a.DryRun, "took", took)
+		"why", a.Message, "dry_run", a.DryRun, "took", took.String())
 	if a.DryRun {
 		return
 	}

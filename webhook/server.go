@@ -106,7 +106,7 @@ func (s *Server) Run(ctx context.Context) error {
 		received++
 	}
 	close(s.draining)
-	s.shutdown(servers)
+	s.shutdown(context.WithoutCancel(ctx), servers)
 	for ; received < len(servers); received++ {
 		if err := <-errs; first == nil && !errors.Is(err, http.ErrServerClosed) {
 			first = err
@@ -118,8 +118,8 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) shutdown(servers []*http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+func (s *Server) shutdown(ctx context.Context, servers []*http.Server) {
+	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
 	for _, server := range servers {
 		if err := server.Shutdown(ctx); err != nil {

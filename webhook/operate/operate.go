@@ -37,7 +37,7 @@ const (
 	callTimeout = 10 * time.Second
 
 	minPause = 200 * time.Millisecond // after the first error in a row
-	maxPause = 10 * time.Second       // after many
+	maxPause = 5 * time.Second        // after many
 )
 
 // Options is what a Keeper is made of. All fields are needed.
@@ -117,7 +117,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		k.options.Log.Warn("try again", "err", err, "pause", pause)
+		k.options.Log.Warn("try again", "err", err, "pause", pause.String())
 		sleep(ctx, pause/2+rand.N(pause))
 		pause = min(2*pause, maxPause)
 	}
