@@ -14,15 +14,15 @@ import (
 	"github.com/shuntmesh/shunt/webhook/inject"
 )
 
-// maxBody bounds a request, in bytes. The API server takes objects of at most
-// 3 MiB (its MaxRequestBodyBytes); a review of an update carries the old one
-// beside the new one, and 1 MiB is room for the envelope: 2 x 3 + 1.
-const maxBody = 7 << 20
+// maxBody bounds a request, in bytes: the API server takes objects of at most
+// 3 MiB (its MaxRequestBodyBytes), and 1 MiB is room for the envelope. It is
+// the size of a creation; nothing else is registered.
+const maxBody = 4 << 20
 
-// maxInFlight bounds the reviews that are held in memory at once: 32 x 7 MiB
-// stays below 256 MiB in the worst case, and at some 100 us each it is far
-// from being the limit. Others wait until the API server's timeout ends them.
-const maxInFlight = 32
+// maxInFlight bounds the reviews that are held in memory at once: 16 x 4 MiB
+// is half of the container's memory limit. At some 40 us each it is far from
+// limiting anybody; others wait until the API server's timeout ends them.
+const maxInFlight = 16
 
 // handler carries reviews between HTTP and Review.
 type handler struct {

@@ -139,7 +139,7 @@ func (s *Server) server(h http.Handler) *http.Server {
 		WriteTimeout:      15 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 4 * maxInFlight},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 8 * maxInFlight},
 		ErrorLog:          slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug),
 	}
 }

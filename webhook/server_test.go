@@ -176,7 +176,7 @@ func TestServerRefusesWhatIsNoReview(t *testing.T) {
 		{"no type", "", "{}", http.StatusUnsupportedMediaType, "application/json"},
 		{"empty", "application/json", "", http.StatusBadRequest, "the body is empty"},
 		{"not JSON", "application/json", "{", http.StatusBadRequest, "parse AdmissionReview"},
-		{"too large", "application/json", strings.Repeat(" ", 7<<20+1), http.StatusRequestEntityTooLarge, "larger than 7340032 bytes"},
+		{"too large", "application/json", strings.Repeat(" ", 4<<20+1), http.StatusRequestEntityTooLarge, "larger than 4194304 bytes"},
 	}
 	for _, tt := range tests {
 		status, body := r.post(t, tt.contentType, strings.NewReader(tt.body))
