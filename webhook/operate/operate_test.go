@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,9 +128,10 @@ func TestDeletedSecretIsNotReplacedInPassing(t *testing.T) {
 func TestAPIServerAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, registration())
-		away := true
+		var away atomic.Bool
+		away.Store(true)
 		c.PrependReactor("*", "*", func(k8stesting.Action) (bool, runtime.Object, error) {
-			return away, nil, errors.New("connection refused")
+			return away.Load(), nil, errors.New("connection refused")
 		})
 		k := c.replica()
 		pass(5 * time.Minute)
@@ -142,12 +144,12 @@ func TestAPIServerAway(t *testing.T) {
 		if n := len(c.Actions()); n > 120 {
 			t.Errorf("%d calls in five minutes of absence", n)
 		}
-		away = false
+		away.Store(false)
 		pass(20 * time.Second)
 		if err := k.Ready(); err != nil {
 			t.Error(err)
 		}
-		away = true
+		away.Store(true)
 		pass(time.Hour)
 		if err := k.Ready(); err != nil {
 			t.Errorf("not ready after the API server went away: %v", err)
@@ -185,19 +187,18 @@ func TestRegistrationComesLate(t *testing.T) {
 func TestConflictIsNoError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, registration())
-		conflicts := 0
+		var patches atomic.Int32
 		c.PrependReactor("patch", "*", func(a k8stesting.Action) (bool, runtime.Object, error) {
 			patch := string(a.(k8stesting.PatchAction).GetPatch())
 			if !strings.Contains(patch, `"resourceVersion":`) {
 				t.Errorf("patch without a version: %s", patch)
 			}
-			conflicts++
-			return conflicts == 1, nil, apierrors.NewConflict(schema.GroupResource{}, contract.WebhookService, errors.New("stale"))
+			return patches.Add(1) == 1, nil, apierrors.NewConflict(schema.GroupResource{}, contract.WebhookService, errors.New("stale"))
 		})
 		c.replica()
 		pass(2 * time.Minute)
-		if block, _ := pem.Decode(c.bundle()); block == nil || conflicts != 2 {
-			t.Errorf("bundle %q after %d patches", c.bundle(), conflicts)
+		if block, _ := pem.Decode(c.bundle()); block == nil || patches.Load() != 2 {
+			t.Errorf("bundle %q after %d patches", c.bundle(), patches.Load())
 		}
 	})
 }
