@@ -91,38 +91,57 @@ func (b *Builder) DeleteSlice(k Key) {
 }
 
 func (b *Builder) replaceSlice(k Key, s *Slice) {
-	if old := b.slices[k]; old != nil {
+	old := b.slices[k]
+	before, after := old.pods(), s.pods()
+	if old != nil {
 		svc := Key{k.Namespace, old.Service}
 		remove(b.ofSvc, svc, k)
 		b.dirty.endpoints[svc] = true
-		for i := range old.Endpoints {
-			b.eachPodAddr(&old.Endpoints[i], func(ip netip.Addr) { remove(b.pods, ip, k) })
-		}
 		delete(b.slices, k)
 	}
-	if s == nil {
-		return
+	if s != nil {
+		svc := Key{k.Namespace, s.Service}
+		insert(b.ofSvc, svc, k, s)
+		b.dirty.endpoints[svc] = true
+		b.slices[k] = s
 	}
-	svc := Key{k.Namespace, s.Service}
-	b.slices[k] = s
-	insert(b.ofSvc, svc, k, s)
-	b.dirty.endpoints[svc] = true
-	for i := range s.Endpoints {
-		e := &s.Endpoints[i]
-		b.eachPodAddr(e, func(ip netip.Addr) { insert(b.pods, ip, k, e) })
+	for ip, e := range before {
+		if after[ip] == nil {
+			remove(b.pods, ip, k)
+			b.dirty.addrs[ip] = true
+		} else if !e.samePod(after[ip]) {
+			b.dirty.addrs[ip] = true
+		}
+	}
+	for ip, e := range after {
+		insert(b.pods, ip, k, e)
+		if before[ip] == nil {
+			b.dirty.addrs[ip] = true
+		}
 	}
 }
 
-// eachPodAddr visits the addresses by which a pod can be found, and marks them
-// dirty.
-func (b *Builder) eachPodAddr(e *SliceEndpoint, visit func(netip.Addr)) {
-	if e.Pod == (Key{}) {
-		return
+// pods lists the addresses by which a pod can be found. A nil slice has none.
+func (s *Slice) pods() map[netip.Addr]*SliceEndpoint {
+	out := map[netip.Addr]*SliceEndpoint{}
+	if s == nil {
+		return out
 	}
-	for _, ip := range e.Addrs {
-		visit(ip)
-		b.dirty.addrs[ip] = true
+	for i := range s.Endpoints {
+		e := &s.Endpoints[i]
+		if e.Pod == (Key{}) {
+			continue
+		}
+		for _, ip := range e.Addrs {
+			out[ip] = e
+		}
 	}
+	return out
+}
+
+// samePod tells whether what beats looks at is the same.
+func (e *SliceEndpoint) samePod(o *SliceEndpoint) bool {
+	return e.Pod == o.Pod && e.Health == o.Health && e.Absent == o.Absent
 }
 
 // Flush returns what changed since the last Flush. Something that a fact
