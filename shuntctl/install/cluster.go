@@ -70,19 +70,30 @@ func (c *Cluster) resource(o *unstructured.Unstructured) dynamic.ResourceInterfa
 	return c.Client.Resource(gvr).Namespace(o.GetNamespace())
 }
 
-// list reads all objects of a resource in pages, as T.
-func list[T any](ctx context.Context, c *Cluster, gvr schema.GroupVersionResource) ([]T, error) {
+// scope is what a list reads.
+type scope struct {
+	resource            schema.GroupVersionResource
+	namespace, selector string // "" is all
+}
+
+// core is a resource of the core group, in all namespaces.
+func core(name string) scope {
+	return scope{resource: schema.GroupVersionResource{Version: "v1", Resource: name}}
+}
+
+// list reads the objects of a scope in pages, as T.
+func list[T any](ctx context.Context, c *Cluster, s scope) ([]T, error) {
 	var out []T
-	opts := metav1.ListOptions{Limit: 500}
+	opts := metav1.ListOptions{Limit: 500, LabelSelector: s.selector}
 	for {
-		page, err := c.Client.Resource(gvr).List(ctx, opts)
+		page, err := c.Client.Resource(s.resource).Namespace(s.namespace).List(ctx, opts)
 		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", gvr.Resource, err)
+			return nil, fmt.Errorf("list %s: %w", s.resource.Resource, err)
 		}
 		for i := range page.Items {
 			var item T
 			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(page.Items[i].Object, &item); err != nil {
-				return nil, fmt.Errorf("read %s %s: %w", gvr.Resource, page.Items[i].GetName(), err)
+				return nil, fmt.Errorf("read %s %s: %w", s.resource.Resource, page.Items[i].GetName(), err)
 			}
 			out = append(out, item)
 		}
@@ -90,8 +101,4 @@ func list[T any](ctx context.Context, c *Cluster, gvr schema.GroupVersionResourc
 			return out, nil
 		}
 	}
-}
-
-func coreResource(name string) schema.GroupVersionResource {
-	return schema.GroupVersionResource{Version: "v1", Resource: name}
 }

@@ -149,11 +149,17 @@ func TestInstallRefuses(t *testing.T) {
 }
 
 func TestInstallSaysWhatItWaitsFor(t *testing.T) {
-	c := newCluster(t, &fakeapi.Server{Idle: true})
+	c := newCluster(t, &fakeapi.Server{Idle: true, Pods: []any{map[string]any{
+		"metadata": map[string]any{"namespace": "shunt-system", "name": "shunt-discovery-1"},
+		"status": map[string]any{"containerStatuses": []any{map[string]any{
+			"state": map[string]any{"waiting": map[string]any{"reason": "ErrImagePull", "message": "no such host"}},
+		}}},
+	}}})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	_, err := c.Install(ctx, quiet(true))
-	if err == nil || !strings.Contains(err.Error(), "deployment.apps/shunt-discovery") || !strings.Contains(err.Error(), "0 of 2 replicas") {
+	if err == nil || !strings.Contains(err.Error(), "deployment.apps/shunt-discovery") || !strings.Contains(err.Error(), "0 of 2 replicas") ||
+		!strings.Contains(err.Error(), "pod shunt-discovery-1: ErrImagePull: no such host") {
 		t.Errorf("error = %v, want the Deployment and what it lacks", err)
 	}
 }

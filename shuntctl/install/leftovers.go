@@ -36,7 +36,7 @@ func (l Leftover) Restart() string {
 
 // Leftovers looks for running pods with our sidecar in all namespaces.
 func (c *Cluster) Leftovers(ctx context.Context) ([]Leftover, error) {
-	pods, err := list[corev1.Pod](ctx, c, coreResource("pods"))
+	pods, err := list[corev1.Pod](ctx, c, core("pods"))
 	if err != nil {
 		return nil, fmt.Errorf("look for pods with a sidecar: %w", err)
 	}

@@ -25,7 +25,7 @@ type MissingImages struct {
 // CheckNodeImages refuses when a node that pods can be scheduled to doesn't hold
 // the images, since no registry has them.
 func (c *Cluster) CheckNodeImages(ctx context.Context, refs []string) error {
-	nodes, err := list[corev1.Node](ctx, c, coreResource("nodes"))
+	nodes, err := list[corev1.Node](ctx, c, core("nodes"))
 	if err != nil {
 		return fmt.Errorf("look for our images on the nodes: %w (or leave this check out with --skip-image-check)", err)
 	}

@@ -41,8 +41,12 @@ func (c *Cluster) CheckVersion() (string, error) {
 	return v.GitVersion, nil
 }
 
+// maxDenied is how many missing permissions an error names: who may do nothing
+// at all needs no list.
+const maxDenied = 4
+
 // CheckPermissions asks the API server whether we may use the verbs on every
-// kind of the objects, and names all that is missing in one error.
+// kind of the objects, and names what is missing.
 func (c *Cluster) CheckPermissions(ctx context.Context, objects []*unstructured.Unstructured, verbs ...string) error {
 	var denied []string
 	for _, a := range access(objects, verbs) {
@@ -54,8 +58,11 @@ func (c *Cluster) CheckPermissions(ctx context.Context, objects []*unstructured.
 			denied = append(denied, a.Verb+" "+resourceName(a))
 		}
 	}
+	if more := len(denied) - maxDenied; more > 0 {
+		denied = append(denied[:maxDenied], fmt.Sprintf("and %d more", more))
+	}
 	if len(denied) > 0 {
-		return fmt.Errorf("your user may not: %s (use a context of a cluster administrator)", strings.Join(denied, ", "))
+		return fmt.Errorf("your user may not %s (use a context of a cluster administrator)", strings.Join(denied, ", "))
 	}
 	return nil
 }

@@ -49,8 +49,46 @@ func (c *Cluster) waitRollout(ctx context.Context, o *unstructured.Unstructured)
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &d); err != nil {
 			return "", err
 		}
-		return rollout(&d), nil
+		pending := rollout(&d)
+		if pending != "" {
+			pending += c.podTrouble(ctx, &d)
+		}
+		return pending, nil
 	})
+}
+
+// podTrouble says why the first of a Deployment's pods does not start; "" when
+// none says so.
+func (c *Cluster) podTrouble(ctx context.Context, d *appsv1.Deployment) string {
+	of := core("pods")
+	of.namespace, of.selector = d.Namespace, metav1.FormatLabelSelector(d.Spec.Selector)
+	pods, err := list[corev1.Pod](ctx, c, of)
+	if err != nil {
+		return "" // it only adds to what is known
+	}
+	for _, p := range pods {
+		if t := trouble(p); t != "" {
+			return fmt.Sprintf("; pod %s: %s", p.Name, t)
+		}
+	}
+	return ""
+}
+
+func trouble(p corev1.Pod) string {
+	for _, s := range p.Status.ContainerStatuses {
+		switch {
+		case s.State.Waiting != nil && s.State.Waiting.Message != "":
+			return s.State.Waiting.Reason + ": " + s.State.Waiting.Message
+		case s.LastTerminationState.Terminated != nil && !s.Ready:
+			return fmt.Sprintf("container %s exited with code %d %d times", s.Name, s.LastTerminationState.Terminated.ExitCode, s.RestartCount)
+		}
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return c.Message
+		}
+	}
+	return ""
 }
 
 // rollout says what a Deployment still lacks; "" when every replica is new and
@@ -67,7 +105,7 @@ func rollout(d *appsv1.Deployment) string {
 	case s.UpdatedReplicas < want, s.AvailableReplicas < want, s.Replicas > want:
 		message := fmt.Sprintf("%d of %d replicas updated, %d available", s.UpdatedReplicas, want, s.AvailableReplicas)
 		for _, c := range s.Conditions {
-			if c.Status == corev1.ConditionFalse || c.Type == appsv1.DeploymentReplicaFailure {
+			if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
 				message += "; " + c.Message
 			}
 		}

@@ -100,8 +100,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.reply(w, http.StatusCreated, s.review(in))
 	case r.Method == http.MethodGet && path == "/api/v1/nodes":
 		s.reply(w, http.StatusOK, listOf("NodeList", s.Nodes))
-	case r.Method == http.MethodGet && path == "/api/v1/pods":
-		s.reply(w, http.StatusOK, listOf("PodList", s.Pods))
+	case r.Method == http.MethodGet && strings.HasPrefix(path, "/api/v1/") && strings.HasSuffix(path, "/pods"):
+		s.reply(w, http.StatusOK, listOf("PodList", s.podsOf(path)))
 	case r.Method == http.MethodPost && strings.HasSuffix(path, "/pods"):
 		s.createPod(w, r, in)
 	case r.Method == http.MethodGet:
@@ -140,6 +140,20 @@ func (s *Server) createPod(w http.ResponseWriter, r *http.Request, pod map[strin
 		spec["initContainers"] = []any{map[string]any{"name": "shunt-proxy"}}
 	}
 	s.reply(w, http.StatusCreated, pod)
+}
+
+// podsOf returns the pods of the path's namespace; selectors are not known.
+func (s *Server) podsOf(path string) []any {
+	name := strings.TrimSuffix(strings.TrimPrefix(path, "/api/v1/namespaces/"), "/pods")
+	var out []any
+	for _, p := range s.Pods {
+		pod, _ := p.(map[string]any)
+		meta, _ := pod["metadata"].(map[string]any)
+		if path == "/api/v1/pods" || meta["namespace"] == name {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 func (s *Server) get(w http.ResponseWriter, path string) {
