@@ -24,11 +24,15 @@ type endpoints struct {
 	since map[string]time.Time // when the event came that said ready for the first time
 }
 
+// resync is longer than any run: nothing is to be learned from it. Without one,
+// client-go waits on a channel of its package, which virtual time can't pass.
+const resync = 12 * time.Hour
+
 // watchEndpoints follows the Service's EndpointSlices until ctx is done; stop
 // joins the watch's goroutines after that.
 func watchEndpoints(ctx context.Context, c cluster, service string) (e *endpoints, stop func()) {
 	e = &endpoints{since: map[string]time.Time{}}
-	factory := informers.NewSharedInformerFactoryWithOptions(c.kube, 0, informers.WithNamespace(c.ns),
+	factory := informers.NewSharedInformerFactoryWithOptions(c.kube, resync, informers.WithNamespace(c.ns),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 			o.LabelSelector = discoveryv1.LabelServiceName + "=" + service
 		}))

@@ -77,7 +77,7 @@ func (e *exits) wait(ctx context.Context, n int) ([]tally.Exit, error) {
 // saved by anyone, all others have to be.
 func (d *demo) exitAtOnce(ctx context.Context) error {
 	const server = "server-exit"
-	c := cluster{kube: d.Kube, ns: afterNamespace}
+	c := d.cluster(afterNamespace)
 	d.screen.say("With the mesh, and servers that exit at once on SIGTERM")
 	if err := c.scale(ctx, "server", 0); err != nil {
 		return err

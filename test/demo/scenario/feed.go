@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/shuntmesh/shunt/test/demo/tally"
 )
 
@@ -127,7 +125,7 @@ func (e lineError) Unwrap() error { return e.error }
 
 // followLog hands each line of a container's log to read until the log ends.
 func followLog(ctx context.Context, c cluster, pod, container string, read func([]byte) error) error {
-	stream, err := c.kube.CoreV1().Pods(c.ns).GetLogs(pod, &corev1.PodLogOptions{Container: container, Follow: true}).Stream(ctx)
+	stream, err := c.pod.log(ctx, c.ns, pod, container)
 	if err != nil {
 		return fmt.Errorf("follow log of pod %s: %w", pod, err)
 	}

@@ -24,6 +24,7 @@ const waitLimit = 2 * time.Minute
 // cluster does to Kubernetes what the demo needs, in one namespace.
 type cluster struct {
 	kube kubernetes.Interface
+	pod  podReader
 	ns   string
 }
 

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"github.com/shuntmesh/shunt/internal/contract"
 )
 
 // memory is what a proxy takes, in MiB.
@@ -19,11 +17,9 @@ type memory struct {
 	private float64 // resident and not shared
 }
 
-// proxyMemory reads the pod's proxy metrics through the API server, so that it
-// works on every cluster and from everywhere.
+// proxyMemory reads the metrics of the pod's proxy.
 func (c cluster) proxyMemory(ctx context.Context, pod string) (memory, error) {
-	body, err := c.kube.CoreV1().RESTClient().Get().Namespace(c.ns).Resource("pods").
-		Name(fmt.Sprintf("%s:%d", pod, contract.PortProxyMetrics)).SubResource("proxy").Suffix("metrics").DoRaw(ctx)
+	body, err := c.pod.metrics(ctx, c.ns, pod)
 	if err != nil {
 		return memory{}, fmt.Errorf("read metrics of the proxy of pod %s: %w", pod, err)
 	}

@@ -43,14 +43,19 @@ const (
 // demo is one run.
 type demo struct {
 	Options
+	pod    podReader
 	screen *screen
 	result result
 }
 
+func (d *demo) cluster(ns string) cluster { return cluster{kube: d.Kube, pod: d.pod, ns: ns} }
+
 // Run plays the scenario, prints the figures and returns an error that names
 // every goal that was missed.
-func Run(ctx context.Context, o Options) error {
-	d := &demo{Options: o, screen: &screen{out: o.Out, terminal: o.Terminal}}
+func Run(ctx context.Context, o Options) error { return run(ctx, o, viaAPI{o.Kube}) }
+
+func run(ctx context.Context, o Options, pod podReader) error {
+	d := &demo{Options: o, pod: pod, screen: &screen{out: o.Out, terminal: o.Terminal}}
 	for _, part := range []func(context.Context) error{d.before, d.after, d.exitAtOnce, d.leave} {
 		if err := part(ctx); err != nil {
 			return err
@@ -95,7 +100,7 @@ func (d *demo) withClient(ctx context.Context, c cluster, client, server string,
 
 // before shows the problem: one connection, one pod.
 func (d *demo) before(ctx context.Context) error {
-	c := cluster{kube: d.Kube, ns: beforeNamespace}
+	c := d.cluster(beforeNamespace)
 	d.screen.say("Without the mesh: namespace %s, %d servers, a client with one connection", c.ns, fewReplicas)
 	if err := c.reset(ctx, false); err != nil {
 		return err
@@ -121,7 +126,7 @@ func (d *demo) before(ctx context.Context) error {
 
 // after shows the mesh: evenly spread, through a scale-up and a rollout.
 func (d *demo) after(ctx context.Context) error {
-	c := cluster{kube: d.Kube, ns: afterNamespace}
+	c := d.cluster(afterNamespace)
 	d.screen.say("With the mesh: namespace %s is labelled, nothing else is different", c.ns)
 	if err := c.reset(ctx, true); err != nil {
 		return err
@@ -144,7 +149,7 @@ func (d *demo) after(ctx context.Context) error {
 
 // leave tidies up: everything goes, or quiet clients stay for looking.
 func (d *demo) leave(ctx context.Context) error {
-	before, after := cluster{kube: d.Kube, ns: beforeNamespace}, cluster{kube: d.Kube, ns: afterNamespace}
+	before, after := d.cluster(beforeNamespace), d.cluster(afterNamespace)
 	if d.Cleanup {
 		return Remove(ctx, d.Kube)
 	}
