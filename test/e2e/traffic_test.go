@@ -29,7 +29,8 @@ func TestReach(t *testing.T) {
 		{"StatefulSet peer 1", []string{"app", "http", "http://peer-1.peer:8080/"}, "peer-1"},
 		{"StatefulSet peer 1 over TCP", []string{"app", "tcp", "peer-1.peer:9000"}, "peer-1"},
 		{"pod IP outside the mesh", []string{"app", "http", "http://" + plainIP + ":8080/"}, "client"},
-		{"itself by Service", []string{"app", "http", "http://client/"}, "client"},
+		// The short name is the pod's own, in /etc/hosts, and no Service.
+		{"itself by Service", []string{"app", "http", "http://client.e2e-mesh/"}, "client"},
 		{"itself by pod IP", []string{"app", "http", "http://" + podIP(t, mesh, "client") + ":8080/"}, "client"},
 		{"itself by localhost", []string{"app", "http", "http://127.0.0.1:7070/"}, "client"},
 	}
