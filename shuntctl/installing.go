@@ -56,6 +56,7 @@ works. Running it again changes nothing.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.Registry.Registry, "image-registry", "", "`registry` that nodes pull the images from, with an optional path (default: nodes hold the images)")
 	flags.BoolVar(&o.Registry.PlainHTTP, "plain-http", false, "look the images up by HTTP (loopback is always HTTP)")
+	flags.DurationVar(&o.ImageWait, "image-wait", install.DefaultImageWait, "how long nodes may take to report images that were just loaded")
 	flags.BoolVar(&o.SkipImageCheck, "skip-image-check", false, "install without looking whether nodes can get the images")
 	flags.BoolVar(&dryRun, "dry-run", false, "print the manifests as YAML and change nothing; needs no cluster")
 	flags.BoolVar(&wait, "wait", true, "wait until the control plane works")

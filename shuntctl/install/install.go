@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -19,6 +20,9 @@ import (
 type Options struct {
 	Registry       images.Remote // where nodes pull our images from; an empty Registry means that they hold them
 	SkipImageCheck bool
+	// ImageWait is how long nodes may take to report images that were just
+	// loaded into them.
+	ImageWait time.Duration
 	NoWait         bool // return when all is applied, not when it works
 	Report         Report
 	Progress       func(string) // one sentence a step
@@ -86,7 +90,7 @@ func (c *Cluster) checkImages(ctx context.Context, o Options, objects []*unstruc
 	}
 	refs := Images(objects, o.Registry.Registry)
 	if o.Registry.Registry == "" {
-		return c.CheckNodeImages(ctx, refs)
+		return c.awaitNodeImages(ctx, o, refs)
 	}
 	return checkRegistry(ctx, o, refs)
 }

@@ -4,9 +4,11 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -33,6 +35,30 @@ func (c *Cluster) CheckNodeImages(ctx context.Context, refs []string) error {
 		return &ImagesError{Missing: missing}
 	}
 	return nil
+}
+
+// DefaultImageWait covers a kubelet's own pace: it looks for new images every
+// 30 s and reports what changed every 10 s.
+const DefaultImageWait = 45 * time.Second
+
+// awaitNodeImages gives nodes o.ImageWait to report the images.
+func (c *Cluster) awaitNodeImages(ctx context.Context, o Options, refs []string) error {
+	end := time.Now().Add(o.ImageWait)
+	for told := false; ; told = true {
+		err := c.CheckNodeImages(ctx, refs)
+		var missing *ImagesError
+		if !errors.As(err, &missing) || !time.Now().Before(end) {
+			return err
+		}
+		if !told {
+			o.Progress(fmt.Sprintf("waiting up to %s for nodes to report Shunt's images (a kubelet tells of new ones late)", o.ImageWait))
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // FindMissing returns the schedulable nodes that don't report all images.

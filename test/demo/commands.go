@@ -152,7 +152,7 @@ func parse(flags *flag.FlagSet, args []string) error {
 
 func addLoad(flags *flag.FlagSet, callers *int, rate *float64) {
 	flags.IntVar(callers, "callers", 8, "calls in flight at most")
-	flags.Float64Var(rate, "rate", 3000, "calls a second, 0 for as fast as answers come")
+	flags.Float64Var(rate, "rate", 1500, "calls a second, 0 for as fast as answers come")
 }
 
 func addCluster(flags *flag.FlagSet) (kubeconfig, kubeContext *string) {

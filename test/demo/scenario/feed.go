@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -137,9 +138,17 @@ func readLines(r io.Reader, read func([]byte) error) error {
 	scanner := bufio.NewScanner(r)
 	scanner.Buffer(nil, maxLogLine)
 	for scanner.Scan() {
+		if bytes.HasPrefix(scanner.Bytes(), []byte(kubeletsLastWords)) {
+			return nil
+		}
 		if err := read(scanner.Bytes()); err != nil {
 			return lineError{err}
 		}
 	}
 	return scanner.Err()
 }
+
+// kubeletsLastWords begin the line that the kubelet puts into the stream in
+// place of the log of a container that is gone.
+const kubeletsLastWords = "unable to retrieve container logs"
+
