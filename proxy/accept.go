@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"time"
 
+	"github.com/shuntmesh/shunt/proxy/attempt"
 	"github.com/shuntmesh/shunt/proxy/balance"
 	"github.com/shuntmesh/shunt/proxy/detect"
 	"github.com/shuntmesh/shunt/proxy/l7"
@@ -57,7 +59,7 @@ func (s *side) dialed(why reason.Reason) {
 
 // balanced serves a connection whose requests d sends to endpoints: HTTP per
 // request, everything else whole.
-func (s *side) balanced(accepting, work context.Context, c *net.TCPConn, dst netip.AddrPort, d l7.Dispatcher) {
+func (s *side) balanced(accepting, work context.Context, c *net.TCPConn, dst netip.AddrPort, d attempt.Dispatcher) {
 	found, err := detect.Run(accepting, c, s.dialFor(d), s.detectOptions())
 	if errors.Is(err, detect.ErrSilent) {
 		s.refuse(c, found.Reason, err)
@@ -85,7 +87,7 @@ func (s *side) balanced(accepting, work context.Context, c *net.TCPConn, dst net
 
 // dialFor connects to the endpoints that d picks, for a client that has not
 // said anything that a route could match on.
-func (s *side) dialFor(d l7.Dispatcher) detect.Dial {
+func (s *side) dialFor(d attempt.Dispatcher) detect.Dial {
 	return func(ctx context.Context, tried []*balance.Endpoint) (*balance.Endpoint, *net.TCPConn, reason.Reason) {
 		e, why := d.Pick(ctx, route.Request{}, tried)
 		if e == nil {
@@ -100,13 +102,13 @@ func (s *side) dialFor(d l7.Dispatcher) detect.Dial {
 		var failed *upstream.Error
 		if errors.As(err, &failed) && ctx.Err() == nil {
 			why = failed.Reason
-			s.shun(e, why)
+			attempt.Shun(e, why, time.Now())
 		}
 		return e, nil, why
 	}
 }
 
-func (s *side) serveHTTP(kind stats.Kind, c *net.TCPConn, dst netip.AddrPort, d l7.Dispatcher, found detect.Result) {
+func (s *side) serveHTTP(kind stats.Kind, c *net.TCPConn, dst netip.AddrPort, d attempt.Dispatcher, found detect.Result) {
 	counters := s.stats.Conn(s.direction, kind)
 	counters.Open()
 	defer counters.Close()

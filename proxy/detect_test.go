@@ -247,6 +247,36 @@ func TestDeadEarlyConnection(t *testing.T) {
 	}
 }
 
+// TestEarlyConnectionIsUsed: the connection that was dialled to find out what
+// the client speaks carries its first request.
+func TestEarlyConnectionIsUsed(t *testing.T) {
+	addrs, _ := countingServers(t, 1)
+	app := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for name, call := range map[string]func(*running) error{
+		"http2": func(r *running) error {
+			_, err := grpcClient(t, to(r.inbound)).EmptyCall(t.Context(), &testgrpc.Empty{})
+			return err
+		},
+		"http1": func(r *running) error {
+			_, err := clientTo(t, r.inbound).Get("http://a/")
+			return err
+		},
+	} {
+		in := start(t, func(o *proxy.Options) {
+			o.Origin = fixed{map[string]netip.AddrPort{"http1": app, "http2": addrs[0]}[name]}
+		})
+		for range 3 {
+			if err := call(in); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Each client has one dialled; none is dialled beside.
+		if body := metricsOf(in); !strings.Contains(body, `shunt_proxy_upstream_dials_total{direction="inbound",result="ok"} 3`) {
+			t.Errorf("%s:\n%s", name, body)
+		}
+	}
+}
+
 func TestSilentClientWithoutUpstream(t *testing.T) {
 	out := start(t, func(o *proxy.Options) {
 		o.Origin, o.Resolver = fixed{vip}, serviceAt(closedAddr(t))

@@ -21,9 +21,6 @@ import (
 	"github.com/shuntmesh/shunt/proxy/xds"
 )
 
-// shunFor is how long others are preferred to an endpoint that was not there.
-const shunFor = 2 * time.Second
-
 // serveOutbound balances what was going to a service, and relays the rest to
 // exactly where it was going: pods, other clusters, the world.
 func (s *side) serveOutbound(accepting, work context.Context, c *net.TCPConn, a origdst.Addrs) {
@@ -67,12 +64,6 @@ func dialReason(err error) reason.Reason {
 		return failed.Reason
 	}
 	return reason.UpstreamReset
-}
-
-func (s *side) shun(e *balance.Endpoint, why reason.Reason) {
-	if why == reason.ConnectRefused || why == reason.ConnectTimeout {
-		e.Shun(time.Now().Add(shunFor))
-	}
 }
 
 // service dispatches the requests of one connection over the endpoints of a

@@ -18,6 +18,7 @@ import (
 
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/proxy/admin"
+	"github.com/shuntmesh/shunt/proxy/attempt"
 	"github.com/shuntmesh/shunt/proxy/detect"
 	"github.com/shuntmesh/shunt/proxy/footprint"
 	"github.com/shuntmesh/shunt/proxy/l7"
@@ -39,7 +40,7 @@ type Resolver interface {
 
 // engine serves connections that speak HTTP.
 type engine interface {
-	Serve(conn net.Conn, d l7.Dispatcher, early *l7.Early)
+	Serve(conn net.Conn, d attempt.Dispatcher, early *l7.Early)
 	Drain(ctx context.Context)
 	Shutdown(ctx context.Context) error
 }

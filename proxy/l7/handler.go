@@ -11,28 +11,23 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shuntmesh/shunt/proxy/attempt"
 	"github.com/shuntmesh/shunt/proxy/balance"
+	"github.com/shuntmesh/shunt/proxy/grpcstatus"
 	"github.com/shuntmesh/shunt/proxy/reason"
+	"github.com/shuntmesh/shunt/proxy/replay"
 	"github.com/shuntmesh/shunt/proxy/route"
 	"github.com/shuntmesh/shunt/proxy/stats"
 )
 
-// maxTries is how many endpoints see a request that none has taken up.
-const maxTries = 3
-
-// shunFor is how long others are preferred to an endpoint that was not there.
-const shunFor = 2 * time.Second
-
 // exchange is one request and its response.
 type exchange struct {
 	*Server
-	conn    *conn
-	w       http.ResponseWriter
-	r       *http.Request
-	kind    stats.Kind
-	body    *replay // nil where the request has none
-	tried   []*balance.Endpoint
-	retired bool // a try failed on an old connection; its endpoint had one more
+	conn *conn
+	w    http.ResponseWriter
+	r    *http.Request
+	kind stats.Kind
+	body *replay.Body // nil where the request has none
 }
 
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
@@ -56,7 +51,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.ContentLength != 0 {
-		x.body = &replay{src: r.Body}
+		x.body = replay.NewBody(r.Body)
 	}
 	res, e, why := x.send()
 	if res == nil {
@@ -73,13 +68,16 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 // send returns a response and the endpoint that gave it, acquired, or why
 // there is none.
 func (x *exchange) send() (*http.Response, *balance.Endpoint, reason.Reason) {
-	last := reason.None
-	for try := 1; ; try++ {
-		e, why := x.pick()
+	a := &attempt.Attempts{
+		Dispatcher: x.conn.dispatcher,
+		Request:    route.Request{Authority: x.r.Host, Path: x.r.RequestURI, Method: x.r.Method},
+	}
+	if early := x.conn.early.Load(); early != nil {
+		a.First = early.Endpoint // it was picked for this client, just now
+	}
+	for last := reason.None; ; x.options.Stats.Retry(x.options.Direction, last) {
+		e, why := a.Next(x.r.Context())
 		if e == nil {
-			if last != reason.None {
-				why = last
-			}
 			return nil, nil, why
 		}
 		out, ok := x.outgoing(e)
@@ -91,38 +89,14 @@ func (x *exchange) send() (*http.Response, *balance.Endpoint, reason.Reason) {
 		res, why := x.try(out, e)
 		if why == reason.None {
 			if x.body != nil {
-				x.body.commit()
+				x.body.Commit()
 			}
 			return res, e, why
 		}
 		e.Release()
-		last = why
-		if !why.Safe() || x.r.Context().Err() != nil || try == maxTries {
+		if last = why; !a.Failed(e, why, time.Now()) || x.r.Context().Err() != nil {
 			return nil, nil, why
 		}
-		x.options.Stats.Retry(x.options.Direction, why)
-		x.avoid(e, why)
-	}
-}
-
-func (x *exchange) pick() (*balance.Endpoint, reason.Reason) {
-	if early := x.conn.early.Load(); early != nil && len(x.tried) == 0 {
-		return early.Endpoint, reason.None // it was picked for this client, just now
-	}
-	req := route.Request{Authority: x.r.Host, Path: x.r.RequestURI, Method: x.r.Method}
-	return x.conn.dispatcher.Pick(x.r.Context(), req, x.tried)
-}
-
-// avoid keeps the request away from an endpoint. One that merely ended an old
-// connection has another chance, on a new one.
-func (x *exchange) avoid(e *balance.Endpoint, why reason.Reason) {
-	if why == reason.RefusedStream && !x.retired {
-		x.retired = true
-		return
-	}
-	x.tried = append(x.tried, e)
-	if why != reason.RefusedStream {
-		e.Shun(time.Now().Add(shunFor))
 	}
 }
 
@@ -165,7 +139,7 @@ func (x *exchange) outgoing(e *balance.Endpoint) (*http.Request, bool) {
 	}
 	out.Body = http.NoBody
 	if x.body != nil {
-		a := x.body.next()
+		a := x.body.Next()
 		if a == nil {
 			return nil, false
 		}
@@ -185,7 +159,9 @@ func (x *exchange) informational(code int, header textproto.MIMEHeader) error {
 		h[k] = v
 	}
 	x.w.WriteHeader(code)
-	clear(h)
+	for k := range header {
+		delete(h, k)
+	}
 	return nil
 }
 
@@ -234,7 +210,7 @@ func upgradeType(h http.Header) string {
 	return ""
 }
 
-func isGRPC(h http.Header) bool { return strings.HasPrefix(h.Get("Content-Type"), "application/grpc") }
+func isGRPC(h http.Header) bool { return grpcstatus.IsCall(h.Get("Content-Type")) }
 
 // fail answers in place of an application.
 func (x *exchange) fail(why reason.Reason) {
@@ -251,7 +227,7 @@ func (x *exchange) fail(why reason.Reason) {
 	if isGRPC(x.r.Header) {
 		status = http.StatusOK // and nothing but a header: trailers-only
 		h.Set("Content-Type", "application/grpc")
-		h.Set("Grpc-Status", "14")
+		h.Set("Grpc-Status", grpcstatus.Unavailable)
 		h.Set("Grpc-Message", "shunt: "+string(why))
 		h["Content-Length"] = nil
 	}

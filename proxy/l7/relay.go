@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/shuntmesh/shunt/proxy/grpcstatus"
 	"github.com/shuntmesh/shunt/proxy/reason"
 )
 
@@ -23,9 +24,6 @@ func (x *exchange) relay(res *http.Response) {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		x.upgrade(res)
 		return
-	}
-	if x.draining.Load() && x.r.ProtoMajor == 1 {
-		h.Set("Connection", "close")
 	}
 	for _, k := range []string{"Date", "Content-Type"} {
 		if _, ok := h[k]; !ok {
@@ -70,8 +68,8 @@ func (x *exchange) copyBody(res *http.Response) error {
 	if err := flush(); err != nil {
 		return err
 	}
-	buf, _ := x.buffers.Get().(*[16 << 10]byte)
-	if buf == nil {
+	buf, ok := x.buffers.Get().(*[16 << 10]byte)
+	if !ok {
 		buf = new([16 << 10]byte)
 	}
 	defer x.buffers.Put(buf)
@@ -104,30 +102,14 @@ func (x *exchange) broken(err error) http.Header {
 		panic(http.ErrAbortHandler)
 	}
 	x.options.Stats.Error(x.options.Direction, reason.UpstreamReset)
+	code, stream := grpcstatus.Unavailable, streamError{}
+	if errors.As(err, &stream) {
+		code = grpcstatus.FromHTTP2(stream.Code)
+	}
 	return http.Header{
-		"Grpc-Status":  {grpcStatus(err)},
+		"Grpc-Status":  {code},
 		"Grpc-Message": {"shunt: " + string(reason.UpstreamReset)},
 		reason.Header:  {string(reason.UpstreamReset)},
-	}
-}
-
-// grpcStatus maps HTTP/2 error codes ("gRPC over HTTP2", Errors).
-func grpcStatus(err error) string {
-	var stream streamError
-	if !errors.As(err, &stream) {
-		return "14" // UNAVAILABLE: the connection died
-	}
-	switch stream.Code {
-	case 7: // REFUSED_STREAM
-		return "14"
-	case 8: // CANCEL
-		return "1"
-	case 11: // ENHANCE_YOUR_CALM
-		return "8"
-	case 12: // INADEQUATE_SECURITY
-		return "7"
-	default:
-		return "13"
 	}
 }
 

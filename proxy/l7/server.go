@@ -17,19 +17,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/shuntmesh/shunt/proxy/attempt"
 	"github.com/shuntmesh/shunt/proxy/balance"
-	"github.com/shuntmesh/shunt/proxy/reason"
-	"github.com/shuntmesh/shunt/proxy/route"
 	"github.com/shuntmesh/shunt/proxy/stats"
 )
-
-// Dispatcher decides where the requests of one connection go.
-type Dispatcher interface {
-	// Pick returns an endpoint that is not among tried, or why there is none.
-	Pick(ctx context.Context, r route.Request, tried []*balance.Endpoint) (*balance.Endpoint, reason.Reason)
-	// Service names the destination in metrics.
-	Service() string
-}
 
 // Early is a connection to an endpoint that was dialled before the client had
 // said what it speaks. The first request uses it, or it is closed.
@@ -92,6 +83,7 @@ func (s *Server) replace() (old *http.Server) {
 			return context.WithValue(ctx, connKey{}, c)
 		},
 		HTTP2: &http.HTTP2Config{
+			MaxReadFrameSize:              16 << 10,
 			MaxConcurrentStreams:          s.options.MaxStreams,
 			MaxReceiveBufferPerStream:     streamWindow,
 			MaxReceiveBufferPerConnection: 64 * streamWindow,
@@ -113,7 +105,7 @@ type connKey struct{}
 // Serve can wait for its end.
 type conn struct {
 	net.Conn
-	dispatcher Dispatcher
+	dispatcher attempt.Dispatcher
 	early      atomic.Pointer[Early]
 	streams    atomic.Int64
 	accepted   atomic.Bool
@@ -149,7 +141,7 @@ func (l *listener) Addr() net.Addr { return l.LocalAddr() }
 func (l *listener) Close() error { l.once.Do(func() { close(l.stop) }); return nil }
 
 // Serve serves one connection and returns when it is closed. early may be nil.
-func (s *Server) Serve(nc net.Conn, d Dispatcher, early *Early) {
+func (s *Server) Serve(nc net.Conn, d attempt.Dispatcher, early *Early) {
 	c := &conn{Conn: nc, dispatcher: d, closed: make(chan struct{})}
 	if early != nil {
 		c.early.Store(early)

@@ -41,8 +41,9 @@ func (s *Server) newTransport(h2 bool) *http.Transport {
 			// A stream that its client does not read must not stop the
 			// others, which are of other clients: its own window does.
 			MaxReceiveBufferPerConnection: 1 << 30,
-			SendPingTimeout:               15 * time.Second,
-			PingTimeout:                   5 * time.Second,
+			// No pings: a grpc-go server ends a connection, streams and all,
+			// on which pings come more often than every 5 minutes. A peer
+			// that has vanished is found by TCP_USER_TIMEOUT and keepalive.
 		}
 	}
 	return t

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package attempt decides where a request goes, and whether it may go to
+// another endpoint when one did not take it up. It performs no I/O.
+package attempt
+
+import (
+	"context"
+	"time"
+
+	"github.com/shuntmesh/shunt/proxy/balance"
+	"github.com/shuntmesh/shunt/proxy/reason"
+	"github.com/shuntmesh/shunt/proxy/route"
+)
+
+// Max is how many endpoints see a request that none has taken up.
+const Max = 3
+
+// shunFor is how long others are preferred to an endpoint that was not there.
+const shunFor = 2 * time.Second
+
+// Dispatcher knows where the requests of one connection may go.
+type Dispatcher interface {
+	// Pick returns an endpoint that is not among tried, or why there is none.
+	Pick(ctx context.Context, r route.Request, tried []*balance.Endpoint) (*balance.Endpoint, reason.Reason)
+	// Service names the destination in metrics.
+	Service() string
+}
+
+// Attempts is the way of one request from endpoint to endpoint.
+type Attempts struct {
+	Dispatcher Dispatcher
+	Request    route.Request
+	First      *balance.Endpoint // was picked for the client already; may be nil
+
+	tried  []*balance.Endpoint
+	count  int
+	second bool // the last endpoint has its second chance
+	last   reason.Reason
+}
+
+// Next returns where the request goes now. Without an endpoint it returns what
+// became of the last attempt, or why there was none.
+func (a *Attempts) Next(ctx context.Context) (*balance.Endpoint, reason.Reason) {
+	if a.First != nil && a.count == 0 {
+		return a.First, reason.None
+	}
+	e, why := a.Dispatcher.Pick(ctx, a.Request, a.tried)
+	if e == nil && a.last != reason.None {
+		why = a.last
+	}
+	return e, why
+}
+
+// Failed notes that e did not answer the request, and tells whether it may be
+// sent again. An endpoint that ended an old connection has a second chance, on
+// a new one.
+func (a *Attempts) Failed(e *balance.Endpoint, why reason.Reason, now time.Time) (again bool) {
+	a.last = why
+	a.count++
+	if why == reason.RefusedStream && !a.second {
+		a.second = true
+	} else {
+		a.tried = append(a.tried, e)
+		Shun(e, why, now)
+	}
+	return why.Safe() && a.count < Max
+}
+
+// Shun makes others preferred to e for a short time, when it was not there.
+func Shun(e *balance.Endpoint, why reason.Reason, now time.Time) {
+	if why == reason.ConnectRefused || why == reason.ConnectTimeout {
+		e.Shun(now.Add(shunFor))
+	}
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package grpcstatus knows how gRPC says on HTTP/2 what became of a call. It
+// is pure.
+package grpcstatus
+
+import "strings"
+
+// Unavailable is the status of a call that the proxy could not deliver: clients
+// may send it again.
+const Unavailable = "14"
+
+// IsCall tells a gRPC call by the content type of its request.
+func IsCall(contentType string) bool { return strings.HasPrefix(contentType, "application/grpc") }
+
+// FromHTTP2 maps the code of a RST_STREAM (gRPC over HTTP2, "Errors").
+func FromHTTP2(code uint32) string {
+	switch code {
+	case 7: // REFUSED_STREAM
+		return Unavailable
+	case 8: // CANCEL
+		return "1" // CANCELLED
+	case 11: // ENHANCE_YOUR_CALM
+		return "8" // RESOURCE_EXHAUSTED
+	case 12: // INADEQUATE_SECURITY
+		return "7" // PERMISSION_DENIED
+	default:
+		return "13" // INTERNAL
+	}
+}
