@@ -4,9 +4,12 @@ package proxy_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,14 +103,23 @@ func (r *running) stop(t *testing.T) {
 	}
 }
 
+// nextPort begins somewhere else in every process, below the ports that the
+// kernel gives to connections: nobody else takes one between the look and the
+// use.
+var nextPort atomic.Uint32
+
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	nextPort.CompareAndSwap(0, uint32(os.Getpid()*64))
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+nextPort.Add(1)%20_000)
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 // chain runs an outbound and an inbound proxy in front of an application, and

@@ -27,16 +27,7 @@ import (
 	"github.com/shuntmesh/shunt/proxy/stats"
 	"github.com/shuntmesh/shunt/proxy/tcp"
 	"github.com/shuntmesh/shunt/proxy/upstream"
-	"github.com/shuntmesh/shunt/proxy/xds"
 )
-
-// Resolver is what the data path wants of discovery.
-type Resolver interface {
-	// Snapshot is never nil.
-	Snapshot() *xds.Snapshot
-	// Resolve returns when the destination is known or ctx ends.
-	Resolve(ctx context.Context, ap netip.AddrPort) (xds.Destination, error)
-}
 
 // engine serves connections that speak HTTP.
 type engine interface {
@@ -82,6 +73,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	footprint.Limit(o.GCPercent, o.MemoryLimit)
 	p := &proxy{options: o, stats: o.Stats}
+	showDiscovery(p.stats, o.Resolver)
 	if err := p.open(ctx); err != nil {
 		return err
 	}

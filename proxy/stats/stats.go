@@ -81,6 +81,9 @@ func (s *Stats) WritePrometheus(w io.Writer) {
 	metrics.WriteProcessMetrics(w)
 }
 
+// Gauge shows a value of another part under shunt_proxy_<name>.
+func (s *Stats) Gauge(name string, value func() float64) { s.set.NewGauge("shunt_proxy_"+name, value) }
+
 // SetState shows how far a drain is: 0 serving, 1 draining, 2 stopping.
 func (s *Stats) SetState(state int) { s.state.Store(int64(state)) }
 
