@@ -97,6 +97,7 @@ func (s *side) dialFor(d attempt.Dispatcher) detect.Dial {
 		defer e.Release()
 		conn, err := s.dialer.Dial(ctx, e.Addr())
 		if err == nil {
+			e.Reached()
 			return e, conn, reason.None
 		}
 		var failed *upstream.Error

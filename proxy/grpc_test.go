@@ -4,6 +4,7 @@ package proxy_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -24,7 +25,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/shuntmesh/shunt/proxy"
-	"github.com/shuntmesh/shunt/proxy/admin"
 )
 
 // counting is a server that counts its calls.
@@ -51,7 +51,7 @@ func (c counting) StreamingInputCall(s grpc.ClientStreamingServer[testgrpc.Strea
 	size := int32(0)
 	for {
 		m, err := s.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return s.SendAndClose(&testgrpc.StreamingInputCallResponse{AggregatedPayloadSize: size})
 		}
 		if err != nil {
@@ -65,7 +65,7 @@ func (c counting) StreamingInputCall(s grpc.ClientStreamingServer[testgrpc.Strea
 func (c counting) FullDuplexCall(s grpc.BidiStreamingServer[testgrpc.StreamingOutputCallRequest, testgrpc.StreamingOutputCallResponse]) error {
 	c.calls.Add(1)
 	for {
-		if _, err := s.Recv(); err == io.EOF {
+		if _, err := s.Recv(); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err
@@ -305,89 +305,6 @@ func TestInboundSpeaksForItself(t *testing.T) {
 	res, err = clientTo(t, in.inbound).Get("http://a/")
 	if err != nil || res.Header.Get("Shunt-Error") != "connect-refused" || res.Header.Get("Shunt-Error-At") != closed.String() {
 		t.Errorf("%v, %v", res, err)
-	}
-}
-
-// TestDrain: POST /drain makes clients of inbound reconnect; calls go on, and
-// the end waits for a stream.
-func TestDrain(t *testing.T) {
-	defer goleak.VerifyNone(t)
-	t.Run("drain", func(t *testing.T) {
-		addrs, _ := countingServers(t, 1)
-		in := start(t, func(o *proxy.Options) { o.Origin = fixed{addrs[0]} })
-		var dials atomic.Int64
-		client := grpcClient(t, func(ctx context.Context, s string) (net.Conn, error) {
-			dials.Add(1)
-			return to(in.inbound)(ctx, s)
-		})
-		stream, err := client.FullDuplexCall(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		pingPong(t, stream)
-		var answer strings.Builder
-		if err := admin.Do(t.Context(), in.options.AdminSocket, http.MethodPost, "/drain", &answer); err != nil {
-			t.Fatal(err)
-		}
-		pingPong(t, stream) // it goes on
-		for range 20 {
-			if _, err := client.EmptyCall(t.Context(), &testgrpc.Empty{}, grpc.WaitForReady(true)); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-		if dials.Load() != 2 {
-			t.Errorf("%d connections, want a second one after GOAWAY", dials.Load())
-		}
-		if got := raw(t, netip.MustParseAddrPort(in.options.ReadyListen), "GET /ready HTTP/1.0\r\n\r\n"); !strings.Contains(got, " 200 ") {
-			t.Errorf("ready while draining: %q", got)
-		}
-		in.cancel()
-		time.Sleep(50 * time.Millisecond)
-		pingPong(t, stream) // stopping waits for it
-		if err := stream.CloseSend(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := stream.Recv(); err != io.EOF {
-			t.Errorf("end of stream: %v", err)
-		}
-		if body := metricsOf(in); !strings.Contains(body, "shunt_proxy_state 2") {
-			t.Errorf("metrics:\n%s", body)
-		}
-		in.stop(t)
-	})
-}
-
-func pingPong(t *testing.T, s testgrpc.TestService_FullDuplexCallClient) {
-	t.Helper()
-	if err := s.Send(&testgrpc.StreamingOutputCallRequest{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Recv(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestDrainTimeout: what does not end is cut.
-func TestDrainTimeout(t *testing.T) {
-	addrs, _ := countingServers(t, 1)
-	in := start(t, func(o *proxy.Options) { o.Origin, o.DrainTimeout = fixed{addrs[0]}, 100*time.Millisecond })
-	stream, err := grpcClient(t, to(in.inbound)).FullDuplexCall(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	pingPong(t, stream)
-	relayed := start(t, func(o *proxy.Options) { o.Origin, o.DrainTimeout = fixed{listenTCP(t, echo)}, 100*time.Millisecond })
-	c := dial(t, relayed.inbound)
-	io.WriteString(c, "\x01")
-	c.Read(make([]byte, 1))
-	in.stop(t)
-	relayed.stop(t)
-	if _, err := stream.Recv(); err == nil {
-		t.Error("stream goes on")
-	}
-	if _, err := c.Read(make([]byte, 1)); err == nil {
-		t.Error("TCP goes on")
 	}
 }
 

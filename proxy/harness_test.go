@@ -73,8 +73,10 @@ func start(t *testing.T, change func(*proxy.Options)) *running {
 	o.GCPercent, o.MemoryLimit = 0, 0
 	change(&o)
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{options: o, cancel: cancel, done: make(chan error, 1),
-		outbound: netip.MustParseAddrPort(o.OutboundListen), inbound: netip.MustParseAddrPort(o.InboundListen)}
+	r := &running{
+		options: o, cancel: cancel, done: make(chan error, 1),
+		outbound: netip.MustParseAddrPort(o.OutboundListen), inbound: netip.MustParseAddrPort(o.InboundListen),
+	}
 	go func() { r.done <- proxy.Run(ctx, o) }()
 	t.Cleanup(func() { r.stop(t) })
 	for range 200 {

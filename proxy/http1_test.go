@@ -4,6 +4,7 @@ package proxy_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -35,7 +36,7 @@ func clientTo(t *testing.T, addr netip.AddrPort) *http.Client {
 	t.Helper()
 	tr := &http.Transport{
 		Proxy:                 func(*http.Request) (*url.URL, error) { return nil, nil },
-		Dial:                  func(string, string) (net.Conn, error) { return net.Dial("tcp", addr.String()) },
+		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return to(addr)(ctx, "") },
 		DisableCompression:    true,
 		ExpectContinueTimeout: 5 * time.Second,
 	}

@@ -113,7 +113,8 @@ func runProxy(t *testing.T) {
 		}
 		clusters = append(clusters, &xds.Cluster{Name: address, Picker: balance.NewP2C(set, nil)})
 		destinations[netip.MustParseAddrPort(address)] = xds.Destination{
-			Service: &xds.Service{Host: "self.demo.svc.cluster.local", Port: 80, Routes: route.ToCluster(address)}}
+			Service: &xds.Service{Host: "self.demo.svc.cluster.local", Port: 80, Routes: route.ToCluster(address)},
+		}
 	}
 	o := proxy.DefaultOptions()
 	o.Resolver = known{xds.NewSnapshot(destinations, clusters...)}

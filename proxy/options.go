@@ -98,8 +98,11 @@ func (o *Options) validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"drain-timeout", o.DrainTimeout}, {"connect-timeout", o.ConnectTimeout}, {"resolve-timeout", o.ResolveTimeout},
-		{"detect-timeout", o.DetectTimeout}, {"header-timeout", o.HeaderTimeout},
+		{"drain-timeout", o.DrainTimeout},
+		{"connect-timeout", o.ConnectTimeout},
+		{"resolve-timeout", o.ResolveTimeout},
+		{"detect-timeout", o.DetectTimeout},
+		{"header-timeout", o.HeaderTimeout},
 	} {
 		if d.value <= 0 {
 			return fmt.Errorf("option %s: %v (allowed: more than 0, such as 10s)", d.name, d.value)

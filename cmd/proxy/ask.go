@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -25,7 +26,7 @@ func (e usageError) Unwrap() error { return e.error }
 func (w world) parse(fs *flag.FlagSet, args []string) error {
 	fs.SetOutput(io.Discard)
 	err := fs.Parse(args)
-	if err == flag.ErrHelp {
+	if errors.Is(err, flag.ErrHelp) {
 		fs.SetOutput(w.stdout)
 		fmt.Fprintf(w.stdout, "Usage: proxy %s [flags]\n", fs.Name())
 		fs.PrintDefaults()

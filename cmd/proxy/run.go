@@ -140,7 +140,10 @@ func (s *settings) complete(w world) error {
 		value *string
 		env   string
 	}{
-		{&s.pod, "POD_NAME"}, {&s.ns, "POD_NAMESPACE"}, {&s.node, "NODE_NAME"}, {&s.podIPs, "POD_IPS"},
+		{&s.pod, "POD_NAME"},
+		{&s.ns, "POD_NAMESPACE"},
+		{&s.node, "NODE_NAME"},
+		{&s.podIPs, "POD_IPS"},
 		{&s.discoveryCA, contract.EnvDiscoveryCA},
 	} {
 		if *f.value == "" {

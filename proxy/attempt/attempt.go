@@ -16,9 +16,6 @@ import (
 // Max is how many endpoints see a request that none has taken up.
 const Max = 3
 
-// shunFor is how long others are preferred to an endpoint that was not there.
-const shunFor = 2 * time.Second
-
 // Dispatcher knows where the requests of one connection may go.
 type Dispatcher interface {
 	// Pick returns an endpoint that is not among tried, or why there is none.
@@ -67,9 +64,9 @@ func (a *Attempts) Failed(e *balance.Endpoint, why reason.Reason, now time.Time)
 	return why.Safe() && a.count < Max
 }
 
-// Shun makes others preferred to e for a short time, when it was not there.
+// Shun makes others preferred to e for some time, when it was not there.
 func Shun(e *balance.Endpoint, why reason.Reason, now time.Time) {
 	if why == reason.ConnectRefused || why == reason.ConnectTimeout {
-		e.Shun(now.Add(shunFor))
+		e.Failed(now)
 	}
 }

@@ -15,9 +15,10 @@ import (
 // Endpoint is one address that serves a service. It is shared by all pickers
 // that know the address, so that its load survives a change of the set.
 type Endpoint struct {
-	addr    netip.AddrPort
-	active  atomic.Int64
-	shunned atomic.Int64 // Unix nanoseconds; pickers prefer others until then
+	addr     netip.AddrPort
+	active   atomic.Int64
+	shunned  atomic.Int64 // Unix nanoseconds; pickers prefer others until then
+	failures atomic.Int64 // in a row
 }
 
 // NewEndpoint returns an endpoint without load.
@@ -39,6 +40,25 @@ func (e *Endpoint) Release() { e.active.Add(-1) }
 // Shun makes pickers prefer other endpoints until then: a dial was refused, or
 // timed out. It is no verdict: when every endpoint is shunned, all are used.
 func (e *Endpoint) Shun(until time.Time) { e.shunned.Store(until.UnixNano()) }
+
+// Failed shuns an endpoint that could not be reached: for 2 s, and twice as long
+// each time that follows, up to 32 s. Failures of attempts that began before
+// it was shunned are one.
+func (e *Endpoint) Failed(now time.Time) {
+	if e.Shunned(now) {
+		return
+	}
+	const longest = 5
+	e.Shun(now.Add(time.Second << min(e.failures.Add(1), longest)))
+}
+
+// Reached ends what Failed began.
+func (e *Endpoint) Reached() {
+	if e.failures.Load() != 0 {
+		e.failures.Store(0)
+		e.shunned.Store(0)
+	}
+}
 
 // Shunned tells whether a Shun is in force.
 func (e *Endpoint) Shunned(now time.Time) bool {

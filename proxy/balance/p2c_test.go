@@ -115,6 +115,24 @@ func TestTriedAndShunned(t *testing.T) {
 	}
 }
 
+func TestFailedLonger(t *testing.T) {
+	e := newSet(1)[0]
+	now := time.Unix(1000, 0)
+	for i, want := range []time.Duration{2, 4, 8, 16, 32, 32} {
+		e.Failed(now)
+		e.Failed(now.Add(time.Millisecond)) // of the same moment
+		now = now.Add(want * time.Second)
+		if !e.Shunned(now.Add(-1)) || e.Shunned(now) {
+			t.Errorf("failure %d: not shunned for %d s", i+1, want)
+		}
+	}
+	e.Failed(now)
+	e.Reached()
+	if e.Shunned(now) {
+		t.Error("shunned though it was reached")
+	}
+}
+
 // TestShunnedTurnsAreSpread: the one after a shunned endpoint must not be
 // served twice a round.
 func TestShunnedTurnsAreSpread(t *testing.T) {

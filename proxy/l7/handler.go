@@ -53,7 +53,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		x.body = replay.NewBody(r.Body)
 	}
-	res, e, why := x.send()
+	res, e, why := x.send() //nolint:bodyclose // relay closes it
 	if res == nil {
 		if r.Context().Err() != nil {
 			panic(http.ErrAbortHandler) // the client has gone
@@ -88,6 +88,7 @@ func (x *exchange) send() (*http.Response, *balance.Endpoint, reason.Reason) {
 		e.Acquire()
 		res, why := x.try(out, e)
 		if why == reason.None {
+			e.Reached()
 			if x.body != nil {
 				x.body.Commit()
 			}

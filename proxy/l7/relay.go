@@ -34,11 +34,11 @@ func (x *exchange) relay(res *http.Response) {
 		h.Add("Trailer", k)
 	}
 	x.w.WriteHeader(res.StatusCode)
+	err := x.copyBody(res)
 	trailer := res.Trailer
-	if err := x.copyBody(res); err != nil {
+	x.strip(trailer)
+	if err != nil {
 		trailer = x.broken(err)
-	} else if trailer = res.Trailer; len(trailer) > 0 {
-		x.strip(trailer)
 	}
 	for k, v := range trailer {
 		h[http.TrailerPrefix+k] = v

@@ -4,6 +4,7 @@ package replay_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -52,7 +53,7 @@ func TestCommitWhileReading(t *testing.T) {
 	if n != 3*replay.MaxBytes-10 || err != nil {
 		t.Errorf("%d bytes, %v", n, err)
 	}
-	if _, err := first.Read(make([]byte, 1)); err != io.ErrClosedPipe {
+	if _, err := first.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("the attempt before reads on: %v", err)
 	}
 }

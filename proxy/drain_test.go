@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+
+	"github.com/shuntmesh/shunt/proxy"
+	"github.com/shuntmesh/shunt/proxy/admin"
+)
+
+// TestDrain: POST /drain makes clients of inbound reconnect; calls go on, and
+// the end waits for a stream.
+func TestDrain(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	t.Run("drain", func(t *testing.T) {
+		addrs, _ := countingServers(t, 1)
+		in := start(t, func(o *proxy.Options) { o.Origin = fixed{addrs[0]} })
+		var dials atomic.Int64
+		client := grpcClient(t, func(ctx context.Context, s string) (net.Conn, error) {
+			dials.Add(1)
+			return to(in.inbound)(ctx, s)
+		})
+		stream, err := client.FullDuplexCall(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		pingPong(t, stream)
+		var answer strings.Builder
+		if err := admin.Do(t.Context(), in.options.AdminSocket, http.MethodPost, "/drain", &answer); err != nil {
+			t.Fatal(err)
+		}
+		pingPong(t, stream) // it goes on
+		for range 20 {
+			if _, err := client.EmptyCall(t.Context(), &testgrpc.Empty{}, grpc.WaitForReady(true)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		if dials.Load() != 2 {
+			t.Errorf("%d connections, want a second one after GOAWAY", dials.Load())
+		}
+		if got := raw(t, netip.MustParseAddrPort(in.options.ReadyListen), "GET /ready HTTP/1.0\r\n\r\n"); !strings.Contains(got, " 200 ") {
+			t.Errorf("ready while draining: %q", got)
+		}
+		in.cancel()
+		time.Sleep(50 * time.Millisecond)
+		pingPong(t, stream) // stopping waits for it
+		if err := stream.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+			t.Errorf("end of stream: %v", err)
+		}
+		if body := metricsOf(in); !strings.Contains(body, "shunt_proxy_state 2") {
+			t.Errorf("metrics:\n%s", body)
+		}
+		in.stop(t)
+	})
+}
+
+func pingPong(t *testing.T, s testgrpc.TestService_FullDuplexCallClient) {
+	t.Helper()
+	if err := s.Send(&testgrpc.StreamingOutputCallRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Recv(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDrainTimeout: what does not end is cut.
+func TestDrainTimeout(t *testing.T) {
+	addrs, _ := countingServers(t, 1)
+	in := start(t, func(o *proxy.Options) { o.Origin, o.DrainTimeout = fixed{addrs[0]}, 100*time.Millisecond })
+	stream, err := grpcClient(t, to(in.inbound)).FullDuplexCall(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pingPong(t, stream)
+	relayed := start(t, func(o *proxy.Options) { o.Origin, o.DrainTimeout = fixed{listenTCP(t, echo)}, 100*time.Millisecond })
+	c := dial(t, relayed.inbound)
+	io.WriteString(c, "\x01")
+	c.Read(make([]byte, 1))
+	in.stop(t)
+	relayed.stop(t)
+	if _, err := stream.Recv(); err == nil {
+		t.Error("stream goes on")
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("TCP goes on")
+	}
+}
