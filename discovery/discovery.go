@@ -136,7 +136,6 @@ func serve(ctx context.Context, ln net.Listener, o Options, ads discoveryv3.Aggr
 		grpc.ConnectionTimeout(handshakeLimit),
 		grpc.ReadBufferSize(bufferSize),
 		grpc.WriteBufferSize(bufferSize),
-		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge:      o.MaxConnectionAge,
@@ -190,7 +189,7 @@ func (h *httpServer) run(ctx context.Context) error {
 		return fmt.Errorf("serve metrics: %w", err)
 	case <-ctx.Done():
 		err := h.server.Close()
-		<-served
+		_ = <-served
 		return err
 	}
 }

@@ -100,7 +100,7 @@ func (c *Client) session(parent context.Context) (wasUp bool, err error) {
 	go func() { sent <- c.sendLoop(ctx, stream, cancel) }()
 	wasUp, err = c.receiveLoop(stream)
 	cancel()
-	<-sent // what went wrong first is what receiving saw
+	_ = <-sent // what went wrong first is what receiving saw
 	return wasUp, err
 }
 
@@ -120,7 +120,6 @@ func (c *Client) dialOptions() []grpc.DialOption {
 		grpc.WithIdleTimeout(0),
 		grpc.WithReadBufferSize(bufferSize),
 		grpc.WithWriteBufferSize(bufferSize),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: dialTimeout}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout}),
 	}

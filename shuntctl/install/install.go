@@ -23,9 +23,9 @@ type Options struct {
 	// ImageWait is how long nodes may take to report images that were just
 	// loaded into them.
 	ImageWait time.Duration
-	NoWait         bool // return when all is applied, not when it works
-	Report         Report
-	Progress       func(string) // one sentence a step
+	NoWait    bool // return when all is applied, not when it works
+	Report    Report
+	Progress  func(string) // one sentence a step
 }
 
 // Result tells what an installation or its removal did.

@@ -151,4 +151,3 @@ func readLines(r io.Reader, read func([]byte) error) error {
 // kubeletsLastWords begin the line that the kubelet puts into the stream in
 // place of the log of a container that is gone.
 const kubeletsLastWords = "unable to retrieve container logs"
-
