@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -102,5 +103,49 @@ func TestDrainTimeout(t *testing.T) {
 	}
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("TCP goes on")
+	}
+}
+
+// TestSidecarGoes: a peer's proxy drains and ends while calls run through it.
+// None fails: they end in time, or were not taken up and go elsewhere.
+func TestSidecarGoes(t *testing.T) {
+	addrs, counts := countingServers(t, 2)
+	var ins []*running
+	for _, app := range addrs {
+		ins = append(ins, start(t, func(o *proxy.Options) { o.Origin = fixed{app} }))
+	}
+	out := start(t, func(o *proxy.Options) {
+		o.Origin, o.Resolver = fixed{vip}, serviceAt(ins[0].inbound, ins[1].inbound)
+	})
+	client := grpcClient(t, to(out.outbound))
+	stop := make(chan struct{})
+	var calls sync.WaitGroup
+	for i := range 8 {
+		calls.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := someCall(t.Context(), client, i); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	time.Sleep(100 * time.Millisecond)
+	if err := admin.Do(t.Context(), ins[0].options.AdminSocket, http.MethodPost, "/drain", io.Discard); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	ins[0].stop(t)
+	seen := counts[0].Load()
+	time.Sleep(100 * time.Millisecond)
+	close(stop)
+	calls.Wait()
+	if seen == 0 || counts[0].Load() != seen {
+		t.Errorf("server saw %d calls, and %d after its proxy had ended", seen, counts[0].Load()-seen)
 	}
 }
