@@ -99,10 +99,10 @@ func TestReset(t *testing.T) {
 
 // TestIdle: what moves in one direction keeps both.
 func TestIdle(t *testing.T) {
-	const idle = 100 * time.Millisecond
+	const idle = 600 * time.Millisecond
 	r := relay(t, t.Context(), idle, "", "")
-	for range 5 {
-		time.Sleep(idle / 2)
+	for range 6 {
+		time.Sleep(idle / 4)
 		io.WriteString(r.client, "x")
 		if _, err := r.server.Read(make([]byte, 1)); err != nil {
 			t.Fatalf("cut while it moved: %v", err)
