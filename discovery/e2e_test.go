@@ -5,15 +5,20 @@ package discovery_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/shuntmesh/shunt/discovery"
+	"github.com/shuntmesh/shunt/discovery/kube"
 	"github.com/shuntmesh/shunt/proxy/xds"
 )
 
@@ -70,12 +75,77 @@ func testEndToEnd(t *testing.T) {
 	}
 	waitFor(t, "a new service", "10.1.0.4:8080", func() string { return endpointsOf(client.Snapshot(), late) })
 
-	resp, err := http.Get("http://" + r.http + "/ready")
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Errorf("ready: %v, %v", resp, err)
+	if code, _ := get(t, "http://"+r.http+"/ready"); code != http.StatusOK {
+		t.Errorf("ready: %d", code)
 	}
-	resp.Body.Close()
-	http.DefaultClient.CloseIdleConnections()
+	_, body := get(t, "http://"+r.http+"/metrics")
+	for _, want := range []string{
+		"shunt_discovery_streams 1",
+		"shunt_discovery_streams_opened_total 1",
+		`shunt_discovery_resources{type="Cluster"} 1`,
+		`shunt_discovery_pushes_total{type="ClusterLoadAssignment"}`,
+		`shunt_discovery_pushed_bytes_total{type="Address"}`,
+		"shunt_discovery_event_to_push_seconds_count",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(url)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// Before the cluster was read nobody may connect: any answer would be wrong.
+func TestNotReadyBeforeSync(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	c := newCluster(t)
+	ads, ready := freePort(t), freePort(t)
+	source := &static{synced: make(chan struct{})}
+	started := make(chan *replica, 1)
+	t.Run("replica", func(t *testing.T) {
+		go func() {
+			started <- c.startAt(t, ads, ready, func(sink kube.Sink) discovery.Source {
+				source.Sink = sink
+				return source
+			})
+		}()
+		waitFor(t, "the answer of /ready", "503", func() string {
+			code, _ := get(t, "http://"+ready+"/ready")
+			return strconv.Itoa(code)
+		})
+		if conn, err := net.Dial("tcp", ads); err == nil {
+			conn.Close()
+			t.Error("proxies can connect")
+		}
+		close(source.synced)
+		<-started
+		if code, _ := get(t, "http://"+ready+"/ready"); code != http.StatusOK {
+			t.Errorf("ready: %d, want 200", code)
+		}
+	})
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
 }
 
 func TestDiscoveryAway(t *testing.T) {
@@ -126,12 +196,7 @@ func testDiscoveryAway(t *testing.T) {
 
 func TestProcessStartsWithoutDiscovery(t *testing.T) {
 	c := newCluster(t)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close() // nobody listens there any more
-	client := c.connect(t, ln.Addr().String(), goodToken)
+	client := c.connect(t, freePort(t), goodToken) // nobody listens there
 	ap := netip.MustParseAddrPort("10.96.0.10:80")
 	for i, limit := range []time.Duration{3 * time.Second, 500 * time.Millisecond} {
 		begin := time.Now()

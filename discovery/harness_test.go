@@ -81,6 +81,11 @@ func (c *cluster) start(t testing.TB, listen string) *replica {
 
 func (c *cluster) startWith(t testing.TB, listen string, source func(kube.Sink) discovery.Source) *replica {
 	t.Helper()
+	return c.startAt(t, listen, "127.0.0.1:0", source)
+}
+
+func (c *cluster) startAt(t testing.TB, listen, listenHTTP string, source func(kube.Sink) discovery.Source) *replica {
+	t.Helper()
 	leaf, err := ca.NewLeaf(c.authority, time.Hour, serverName)
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +97,7 @@ func (c *cluster) startWith(t testing.TB, listen string, source func(kube.Sink) 
 		done <- discovery.Run(ctx, discovery.Options{
 			Log:         logTo(t),
 			Listen:      listen,
-			ListenHTTP:  "127.0.0.1:0",
+			ListenHTTP:  listenHTTP,
 			Source:      source,
 			Reviewer:    c,
 			Certificate: leaf.GetCertificate,
