@@ -18,8 +18,10 @@ func (c *Client) sweep(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			c.mu.Lock()
-			c.state.forgetIdle(now, c.opts.IdleTimeout)
-			c.publish()
+			if c.phase == up { // what is forgotten must be there for the asking
+				c.state.forgetIdle(now, c.opts.IdleTimeout)
+				c.publish()
+			}
 			c.mu.Unlock()
 		}
 	}

@@ -136,3 +136,28 @@ func TestConcurrentResolvesAskOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestNothingIsForgottenWhileAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestClient(t)
+		g := &game{t: t, s: c.state, subs: map[ref]bool{}}
+		c.state.want(netip.MustParseAddrPort(vip), time.Now())
+		g.sendService(1)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { c.sweep(ctx); close(done) }()
+		addresses := func(p phase) int {
+			c.setPhase(p)
+			time.Sleep(time.Hour)
+			return c.Stats().Addresses
+		}
+		if n := addresses(down); n != 1 {
+			t.Errorf("%d addresses after an hour without discovery, want 1", n)
+		}
+		if n := addresses(up); n != 0 {
+			t.Errorf("%d addresses after an idle hour, want 0", n)
+		}
+		cancel()
+		<-done
+	})
+}
