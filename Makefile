@@ -25,6 +25,10 @@ build: $(addprefix build-,$(BINARIES)) ## Build the product's static binaries in
 build-%:
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags='$(LDFLAGS)' -o $(BIN)/$* ./cmd/$*
 
+.PHONY: tidy-tools
+tidy-tools: ## Tidy the modules that only pin tools; downloads a lot
+	@for mod in $$(git ls-files '*go.mod'); do (cd $$(dirname $$mod) && $(GO) mod tidy); done
+
 .PHONY: demo
 demo: ## A real cluster, Shunt, and a gRPC client without and with it
 	@scripts/demo.sh
@@ -53,8 +57,8 @@ generate: ## Rebuild generated files
 	@$(GO) generate ./...
 
 .PHONY: tidy
-tidy: ## Tidy every module
-	@for mod in $$(git ls-files '*go.mod'); do (cd $$(dirname $$mod) && $(GO) mod tidy); done
+tidy: ## Tidy the modules with code of ours
+	@for mod in $(MODULES); do (cd $$mod && $(GO) mod tidy); done
 
 .PHONY: unit
 unit: ## Unit tests: seconds, no root, no network but loopback
