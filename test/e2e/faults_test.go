@@ -130,6 +130,20 @@ func TestProxyKilled(t *testing.T) {
 	}
 }
 
+// TestServerProxyKilled kills the proxy of one of three servers: the clients'
+// proxies send new calls to the others at once, so only those fail that were in
+// flight on it.
+func TestServerProxyKilled(t *testing.T) {
+	wait := startLoad(t, 12*time.Second)
+	time.Sleep(5 * time.Second)
+	killProxy(t, mesh, podsOf(t, mesh, "app=echo")[0])
+	calls, failed, reasons := totals(wait())
+	figure("e2e.server_proxy_killed.failed", failed, "calls")
+	if calls < 4000 || failed > 5 {
+		t.Errorf("%d calls answered, %d failed: %v", calls, failed, reasons)
+	}
+}
+
 // killProxy ends the process `proxy run` of one pod of this machine's cluster,
 // found by the pod's uid in its cgroup.
 func killProxy(t *testing.T, namespace, pod string) {
