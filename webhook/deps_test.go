@@ -3,29 +3,25 @@
 package webhook_test
 
 import (
-	"os/exec"
-	"strings"
 	"testing"
+
+	"github.com/shuntmesh/shunt/internal/deptest"
 )
 
+// TestDeps holds which way imports go.
 func TestDeps(t *testing.T) {
-	const module = "github.com/shuntmesh/shunt/"
-	forbidden := []struct{ prefix, reason string }{
-		{"k8s.io/client-go", "only webhook/operate talks to the API server: a review must not wait for one"},
-		{module + "proxy", "the webhook names the proxy's image and flags, it doesn't link it"},
-		{module + "discovery", "discovery is reached by address alone"},
-		{module + "redirect", "the redirection is spoken to by its command line"},
-		{module + "webhook/operate", "what needs the API server is handed in, so that the server runs without one"},
-	}
-	out, err := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}}", ".").CombinedOutput()
-	if err != nil {
-		t.Fatalf("list dependencies: %v\n%s", err, out)
-	}
-	for dep := range strings.FieldsSeq(string(out)) {
-		for _, f := range forbidden {
-			if dep == f.prefix || strings.HasPrefix(dep, f.prefix+"/") {
-				t.Errorf("webhook depends on %s: %s", dep, f.reason)
-			}
-		}
-	}
+	deptest.Check(t,
+		deptest.Rule{Of: ".", Not: "k8s.io/client-go", Because: "only webhook/operate talks to the API server: a review must not wait for one"},
+		deptest.Rule{Of: ".", Not: deptest.Module + "proxy", Because: "the webhook names the proxy's image and flags, it doesn't link it"},
+		deptest.Rule{Of: ".", Not: deptest.Module + "discovery", Because: "discovery is reached by address alone"},
+		deptest.Rule{Of: ".", Not: deptest.Module + "redirect", Because: "the redirection is spoken to by its command line"},
+		deptest.Rule{Of: ".", Not: deptest.Module + "webhook/operate", Because: "what needs the API server is handed in, so that the server runs without one"},
+		deptest.Rule{Of: "./inject", Not: "k8s.io/client-go", Because: "inject is pure: it never talks to an API server"},
+		deptest.Rule{Of: "./inject", Not: deptest.Module + "webhook", Because: "imports go from webhook to inject, never back"},
+		deptest.Rule{Of: "./inject", Not: "text/template", Because: "a pod is built from Go structs, so that a value can't break out of its field"},
+		deptest.Rule{Of: "./operate", Not: "k8s.io/client-go/informers", Because: "one object is watched: informers would list and cache a whole kind"},
+		deptest.Rule{Of: "./operate", Not: "k8s.io/client-go/dynamic", Because: "typed clients say at compile time what is sent"},
+		deptest.Rule{Of: "./operate", Not: "sigs.k8s.io/controller-runtime", Because: "one loop over one object needs no framework"},
+		deptest.Rule{Of: "./operate", Not: deptest.Module + "webhook", Because: "package webhook is handed what it needs; the two meet in cmd/webhook"},
+	)
 }
