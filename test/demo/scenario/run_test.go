@@ -22,6 +22,7 @@ func play(t *testing.T, w *world, cleanup bool) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
+	defer w.logs.Wait()
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { w.run(ctx) })

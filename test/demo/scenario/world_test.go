@@ -38,9 +38,11 @@ type world struct {
 	split    func(n int, ready []string) tally.Counts // who answers n calls in the mesh; nil is evenly
 	failure  bool                                     // one call fails whenever a server goes
 
+	logs sync.WaitGroup // who writes logs
+
 	mu      sync.Mutex
 	pods    map[string][]string // ready pods by namespace/app
-	exited  map[string]bool
+	exited  map[string]time.Time
 	failing int // calls that fail in the next line
 	serial  int
 }
@@ -63,7 +65,7 @@ func newWorld(t *testing.T) *world {
 		}
 		return handled, o, err
 	})
-	return &world{t: t, kube: kube, pods: map[string][]string{}, exited: map[string]bool{}}
+	return &world{t: t, kube: kube, pods: map[string][]string{}, exited: map[string]time.Time{}}
 }
 
 // run plays until ctx is done.
@@ -134,7 +136,7 @@ func (w *world) create(ctx context.Context, d *appsv1.Deployment, revision strin
 
 func (w *world) remove(ctx context.Context, ns, pod string) {
 	w.mu.Lock()
-	w.exited[pod] = true
+	w.exited[pod] = time.Now()
 	if w.failure || strings.Contains(pod, "-exit-") {
 		w.failing++
 	}
@@ -181,7 +183,7 @@ func (w *world) log(ctx context.Context, ns, pod, container string) (io.ReadClos
 	r, out := io.Pipe()
 	context.AfterFunc(ctx, func() { _ = out.Close() })
 	if container == "server" {
-		go w.writeExit(ctx, out, pod)
+		w.logs.Go(func() { w.writeExit(ctx, out, pod) })
 		return r, nil
 	}
 	p, err := w.kube.CoreV1().Pods(ns).Get(ctx, pod, metav1.GetOptions{})
@@ -190,7 +192,7 @@ func (w *world) log(ctx context.Context, ns, pod, container string) (io.ReadClos
 	}
 	_, server, _ := strings.Cut(p.Spec.Containers[0].Args[1], "dns:///")
 	server, _, _ = strings.Cut(server, ":")
-	go w.writeLines(ctx, out, ns, server)
+	w.logs.Go(func() { w.writeLines(ctx, out, ns, server) })
 	return r, nil
 }
 
@@ -198,10 +200,10 @@ func (w *world) writeExit(ctx context.Context, out *io.PipeWriter, pod string) {
 	defer func() { _ = out.Close() }()
 	for ctx.Err() == nil {
 		w.mu.Lock()
-		gone := w.exited[pod]
+		at, gone := w.exited[pod]
 		w.mu.Unlock()
 		if gone {
-			_ = json.NewEncoder(out).Encode(tally.Exit{Server: pod, At: time.Now()})
+			_ = json.NewEncoder(out).Encode(tally.Exit{Server: pod, At: at})
 			return
 		}
 		time.Sleep(time.Millisecond)
