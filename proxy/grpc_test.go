@@ -111,7 +111,7 @@ func to(addr netip.AddrPort) func(context.Context, string) (net.Conn, error) {
 // TestOneConnectionIsSpread is the product in one test: calls of one
 // connection, many at once, evenly over all endpoints.
 func TestOneConnectionIsSpread(t *testing.T) {
-	const servers, workers, calls = 3, 8, 300
+	const servers, workers, calls = 3, 8, 1875 // 5,000 calls a server, as in the demo
 	addrs, counts := countingServers(t, servers)
 	out := start(t, func(o *proxy.Options) { o.Origin, o.Resolver = fixed{vip}, serviceAt(addrs...) })
 	client := grpcClient(t, to(out.outbound))
