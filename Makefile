@@ -65,8 +65,9 @@ unit: ## Unit tests: seconds, no root, no network but loopback
 	@for mod in $(MODULES); do (cd $$mod && $(GO) test ./...); done
 
 .PHONY: race
-race: ## The data path and the control plane under the race detector
+race: ## The data path, the control plane and the test cluster under the race detector
 	@$(GO) test -race ./internal/... ./proxy/... ./discovery/... ./webhook/...
+	@cd test/cluster && $(GO) test -race ./...
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME

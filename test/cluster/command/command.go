@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -42,16 +43,29 @@ func (c Command) Run(ctx context.Context) (string, error) {
 	// The go command has compilers run for it; they have to end with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	var stdout, both bytes.Buffer
-	cmd.Stdout = io.MultiWriter(&stdout, &both)
-	cmd.Stderr = &both
+	var stdout bytes.Buffer
+	both := &shared{}
+	cmd.Stdout = io.MultiWriter(&stdout, both)
+	cmd.Stderr = both
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return stdout.String(), fmt.Errorf("run %s: %w%s", strings.Join(c.Args, " "), err, Tail(both.Bytes()))
+		return stdout.String(), fmt.Errorf("run %s: %w%s", strings.Join(c.Args, " "), err, Tail(both.text.Bytes()))
 	}
 	return stdout.String(), nil
+}
+
+// shared takes what a program writes on both outputs, which two goroutines copy.
+type shared struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
 }
 
 // Tail returns the last lines of text, indented on lines of their own, or nothing.
