@@ -66,6 +66,7 @@ unit: ## Unit tests: seconds, no root, no network but loopback
 
 .PHONY: race
 race: ## The data path, the control plane and the test cluster under the race detector
+	@scripts/install-prerequisites.sh
 	@$(GO) test -race ./internal/... ./proxy/... ./discovery/... ./webhook/...
 	@cd test/cluster && $(GO) test -race ./...
 
