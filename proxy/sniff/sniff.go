@@ -4,7 +4,10 @@
 // pure: it looks at bytes, never waits, and never fails.
 package sniff
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Protocol is a verdict on what a client speaks.
 type Protocol int
@@ -75,13 +78,11 @@ func requestLine(b []byte) Protocol {
 		return Opaque
 	}
 	line, _, found := bytes.Cut(rest, []byte("\n"))
+	if slices.ContainsFunc(line, isControl) {
+		return Opaque // whole or not, so that the verdict is the same for both
+	}
 	if found {
 		return lineEnd(bytes.TrimSuffix(line, []byte("\r")))
-	}
-	for _, c := range line {
-		if c < ' ' && c != '\r' || c == 0x7f {
-			return Opaque
-		}
 	}
 	if len(b) >= MaxBytes {
 		return HTTP1 // nothing else has a line like this
@@ -95,6 +96,8 @@ func lineEnd(line []byte) Protocol {
 	}
 	return Opaque
 }
+
+func isControl(c byte) bool { return c < ' ' && c != '\r' || c == 0x7f }
 
 func isMethod(b []byte) bool {
 	for _, c := range b {
