@@ -9,12 +9,22 @@ fi
 time=${1:-5s}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# fuzz DIR TARGET: from its own folder, since not every target is in the
+# product's module. The end of -fuzztime can strike while a worker is at work,
+# and go test then tells of a failure, "context deadline exceeded", that names
+# no input (go.dev/issue/75804, mended in Go 1.27). A finding always does.
+fuzz() {
+  local out
+  if ! out=$(go test -C "$1" -run='^$' -fuzz="^$2\$" -fuzztime="$time" . 2>&1 | tee /dev/stderr); then
+    grep -q 'context deadline exceeded' <<<"$out" && ! grep -q 'Failing input written' <<<"$out"
+  fi
+}
+
 found=0
 while IFS=: read -r file target; do
   found=$((found + 1))
   echo "fuzz $target ($(dirname "$file")) for $time"
-  # From its own folder: not every target is in the product's module.
-  go test -C "$(dirname "$file")" -run='^$' -fuzz="^$target\$" -fuzztime="$time" .
+  fuzz "$(dirname "$file")" "$target" </dev/null
 done < <(git grep -E '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' | sed -E 's/^([^:]+):func (Fuzz[A-Za-z0-9_]+).*/\1:\2/')
 if ((found == 0)); then
   echo "scripts/fuzz.sh: no fuzz target found" >&2
