@@ -14,10 +14,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # and go test then tells of a failure, "context deadline exceeded", that names
 # no input (go.dev/issue/75804, mended in Go 1.27). A finding always does.
 fuzz() {
-  local out
-  if ! out=$(go test -C "$1" -run='^$' -fuzz="^$2\$" -fuzztime="$time" . 2>&1 | tee /dev/stderr); then
-    grep -q 'context deadline exceeded' <<<"$out" && ! grep -q 'Failing input written' <<<"$out"
-  fi
+  local out failed=0
+  out=$(go test -C "$1" -run='^$' -fuzz="^$2\$" -fuzztime="$time" . 2>&1) || failed=1
+  printf '%s\n' "$out"
+  ((failed == 0)) || { grep -q 'context deadline exceeded' <<<"$out" && ! grep -q 'Failing input written' <<<"$out"; }
 }
 
 found=0
