@@ -121,6 +121,8 @@ func controllerManager(state layout.State, bin string) []string {
 		"--root-ca-file=" + cert("ca.crt"),
 		"--cluster-signing-cert-file=" + cert("ca.crt"), "--cluster-signing-key-file=" + cert("ca.key"),
 		"--use-service-account-credentials=true", "--leader-elect=false",
+		// It makes the directory that it looks into; the default is the host's /usr/libexec/kubernetes.
+		"--flex-volume-plugin-dir=" + state.Path("volume-plugins"),
 		// Tests measure seconds: no client-side throttle may stand between an event and what follows from it.
 		"--kube-api-qps=300", "--kube-api-burst=600",
 		"--profiling=false",
