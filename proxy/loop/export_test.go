@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loop
+
+import "unsafe"
+
+// Turns is how many turns there were.
+func (w *Worker) Turns() uint64 { return w.turns.Load() }
+
+// Backlog is how many functions wait.
+func (w *Worker) Backlog() int {
+	w.mail.mu.Lock()
+	defer w.mail.mu.Unlock()
+	return len(w.mail.queue) - w.mail.head
+}
+
+const (
+	PostLimit = postLimit
+	ConnSize  = unsafe.Sizeof(Conn{})
+)
+
+// FD is the connection's descriptor, of the driver Epoll.
+func (c *Conn) FD() int { return int(c.fd) }
