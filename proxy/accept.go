@@ -5,7 +5,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -14,19 +13,27 @@ import (
 	"github.com/shuntmesh/shunt/proxy/attempt"
 	"github.com/shuntmesh/shunt/proxy/balance"
 	"github.com/shuntmesh/shunt/proxy/detect"
-	"github.com/shuntmesh/shunt/proxy/l7"
+	"github.com/shuntmesh/shunt/proxy/exchange"
+	"github.com/shuntmesh/shunt/proxy/loop"
 	"github.com/shuntmesh/shunt/proxy/reason"
 	"github.com/shuntmesh/shunt/proxy/route"
 	"github.com/shuntmesh/shunt/proxy/sniff"
 	"github.com/shuntmesh/shunt/proxy/stats"
 	"github.com/shuntmesh/shunt/proxy/tcp"
+	"github.com/shuntmesh/shunt/proxy/transport"
 	"github.com/shuntmesh/shunt/proxy/upstream"
 )
 
-// accept serves one connection until it is closed. accept's first context ends
-// when the proxy stops: what has not begun then need not begin.
-func (s *side) accept(accepting, work context.Context, c *net.TCPConn) {
-	addrs, err := s.options.Origin.Find(c)
+// accepted is a client's connection. Whoever closes it calls release.
+type accepted struct {
+	conn    *net.TCPConn
+	release func()
+}
+
+// accept finds out what a connection is and who serves it from then on. ctx
+// ends when the proxy stops: what has not begun then need not begin.
+func (s *side) accept(ctx context.Context, c accepted) {
+	addrs, err := s.options.Origin.Find(c.conn)
 	if err != nil {
 		s.refuse(c, reason.NotRedirected, err)
 		return
@@ -35,15 +42,16 @@ func (s *side) accept(accepting, work context.Context, c *net.TCPConn) {
 		s.refuse(c, reason.OwnPort, nil)
 		return
 	}
-	s.serve(accepting, work, c, addrs)
+	s.serve(ctx, c, addrs)
 }
 
 // refuse resets a connection that can't be served.
-func (s *side) refuse(c *net.TCPConn, why reason.Reason, err error) {
+func (s *side) refuse(c accepted, why reason.Reason, err error) {
 	s.stats.Error(s.direction, why)
-	s.options.Log.Debug("connection refused", "direction", s.direction, "reason", string(why), "from", c.RemoteAddr(), slog.Any("error", err))
-	_ = c.SetLinger(0)
-	_ = c.Close()
+	s.options.Log.Debug("connection refused", "direction", s.direction, "reason", string(why), "from", c.conn.RemoteAddr(), slog.Any("error", err))
+	_ = c.conn.SetLinger(0)
+	_ = c.conn.Close()
+	c.release()
 }
 
 func (s *side) dialed(why reason.Reason) {
@@ -59,29 +67,39 @@ func (s *side) dialed(why reason.Reason) {
 
 // balanced serves a connection whose requests d sends to endpoints: HTTP per
 // request, everything else whole.
-func (s *side) balanced(accepting, work context.Context, c *net.TCPConn, dst netip.AddrPort, d attempt.Dispatcher) {
-	found, err := detect.Run(accepting, c, s.dialFor(d), s.detectOptions())
+func (s *side) balanced(ctx context.Context, c accepted, dst netip.AddrPort, d attempt.Dispatcher) {
+	found, err := detect.Run(ctx, c.conn, s.dialFor(d), s.detectOptions())
 	if errors.Is(err, detect.ErrSilent) {
 		s.refuse(c, found.Reason, err)
 		return
 	}
 	if err != nil {
-		_ = c.Close()
+		_ = c.conn.Close()
+		c.release()
+		return
+	}
+	endsTLS := s.direction == stats.Inbound && s.security != nil && s.security.inbound != nil
+	if endsTLS && found.Protocol == sniff.TLS {
+		s.endTLS(c, dst, d, found)
+		return
+	}
+	if endsTLS && s.options.TLS.Inbound == TLSStrict {
+		if found.Upstream != nil {
+			_ = found.Upstream.Close()
+		}
+		s.refuse(c, reason.PlaintextRefused, nil)
 		return
 	}
 	switch found.Protocol {
-	case sniff.HTTP1:
-		s.serveHTTP(stats.HTTP1, c, dst, d, found)
-	case sniff.HTTP2:
-		s.serveHTTP(stats.HTTP2, c, dst, d, found)
+	case sniff.HTTP1, sniff.HTTP2:
+		s.serveHTTP(c, dst, d, found, nil)
 	default:
 		if found.Upstream == nil {
 			s.refuse(c, found.Reason, nil)
 			return
 		}
 		found.Endpoint.Acquire()
-		defer found.Endpoint.Release()
-		s.relay(work, stats.TCP, tcp.End{Conn: c, Pending: found.Client}, tcp.End{Conn: found.Upstream, Pending: found.Server})
+		s.relay(stats.TCP, c, tcp.End{Conn: c.conn, Pending: found.Client}, tcp.End{Conn: found.Upstream, Pending: found.Server}, found.Endpoint.Release)
 	}
 }
 
@@ -89,7 +107,7 @@ func (s *side) balanced(accepting, work context.Context, c *net.TCPConn, dst net
 // said anything that a route could match on.
 func (s *side) dialFor(d attempt.Dispatcher) detect.Dial {
 	return func(ctx context.Context, tried []*balance.Endpoint) (*balance.Endpoint, *net.TCPConn, reason.Reason) {
-		e, why := d.Pick(ctx, route.Request{}, tried)
+		e, why := d.Pick(route.Request{}, tried, time.Now())
 		if e == nil {
 			return nil, nil, why
 		}
@@ -109,82 +127,53 @@ func (s *side) dialFor(d attempt.Dispatcher) detect.Dial {
 	}
 }
 
-func (s *side) serveHTTP(kind stats.Kind, c *net.TCPConn, dst netip.AddrPort, d attempt.Dispatcher, found detect.Result) {
-	counters := s.stats.Conn(s.direction, kind)
-	counters.Open()
-	defer counters.Close()
-	var early *l7.Early
-	if found.Upstream != nil {
-		early = &l7.Early{Endpoint: found.Endpoint, Conn: &replayed{TCPConn: found.Upstream, pending: found.Server}}
+func (s *side) serveHTTP(c accepted, dst netip.AddrPort, d attempt.Dispatcher, found detect.Result, t *transport.TLS) {
+	client := exchange.Client{
+		Conn:        c.conn,
+		Protocol:    found.Protocol,
+		Pending:     found.Client,
+		Transport:   t,
+		Destination: dst,
+		Dispatcher:  d,
+		Done:        c.release,
 	}
-	counters.FromClient(len(found.Client))
-	s.http.Serve(&counted{replayed{TCPConn: c, pending: found.Client}, dst, counters}, d, early)
+	if found.Upstream != nil {
+		client.Early = &exchange.Early{Endpoint: found.Endpoint, Conn: found.Upstream, Pending: found.Server}
+	}
+	s.http.Serve(client)
 }
 
-func (s *side) relay(work context.Context, kind stats.Kind, client, server tcp.End) {
+// relay hands two connections to a worker, and calls ended before release.
+func (s *side) relay(kind stats.Kind, c accepted, client, server tcp.End, ended func()) {
 	counters := s.stats.Conn(s.direction, kind)
 	counters.Open()
-	defer counters.Close()
-	err := tcp.Run(work, client, server, tcp.Options{
+	done := func(err error) {
+		counters.Close()
+		ended()
+		s.relayed(err)
+		c.release()
+	}
+	w := s.leastBusy()
+	options := tcp.Options{
 		IdleTimeout: s.options.IdleTimeout,
-		FromClient:  counters.FromClient,
-		ToClient:    counters.ToClient,
-		Buffers:     &s.buffers,
-	})
+		FromClient:  func(n int) { counters.Received.Add(uint64(n)) },
+		ToClient:    func(n int) { counters.Sent.Add(uint64(n)) },
+	}
+	if !w.Post(func() { tcp.Relay(w, client, server, options, done) }) {
+		_ = client.Conn.Close()
+		_ = server.Conn.Close()
+		done(loop.ErrStopped)
+	}
+}
+
+// relayed says how a relay ended.
+func (s *side) relayed(err error) {
 	switch {
 	case errors.Is(err, tcp.ErrIdle):
 		s.stats.LimitHit(s.direction, stats.LimitIdle)
-	case work.Err() != nil:
+	case errors.Is(err, loop.ErrStopped):
 		s.stats.Error(s.direction, reason.DrainTimeout)
 	case err != nil:
 		s.options.Log.Debug("connection reset", "direction", s.direction, "error", err)
 	}
 }
-
-// replayed is a connection of which something was read already.
-type replayed struct {
-	*net.TCPConn
-	pending []byte
-}
-
-func (c *replayed) Read(p []byte) (int, error) {
-	if len(c.pending) > 0 {
-		n := copy(p, c.pending)
-		if c.pending = c.pending[n:]; len(c.pending) == 0 {
-			c.pending = nil
-		}
-		return n, nil
-	}
-	return c.TCPConn.Read(p)
-}
-
-// ReadFrom and WriteTo of TCPConn would go around Read.
-
-func (c *replayed) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struct{ io.Reader }{c}) }
-
-// counted is a client's connection as HTTP sees it: its local address is where
-// the client was going.
-type counted struct {
-	replayed
-	dst      netip.AddrPort
-	counters stats.Conn
-}
-
-func (c *counted) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(c.dst) }
-
-func (c *counted) Read(p []byte) (int, error) {
-	fresh := len(c.pending) == 0
-	n, err := c.replayed.Read(p)
-	if fresh {
-		c.counters.FromClient(n)
-	}
-	return n, err
-}
-
-func (c *counted) Write(p []byte) (int, error) {
-	n, err := c.TCPConn.Write(p)
-	c.counters.ToClient(n)
-	return n, err
-}
-
-func (c *counted) ReadFrom(r io.Reader) (int64, error) { return io.Copy(struct{ io.Writer }{c}, r) }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/shuntmesh/shunt/proxy/balance"
 	"github.com/shuntmesh/shunt/proxy/origdst"
@@ -18,12 +19,12 @@ import (
 // serveInbound hands what comes for the pod to its application, at the address
 // and port that were meant. HTTP is parsed here too: only so can a caller be
 // told that a request never reached the application.
-func (s *side) serveInbound(accepting, work context.Context, c *net.TCPConn, a origdst.Addrs) {
+func (s *side) serveInbound(ctx context.Context, c accepted, a origdst.Addrs) {
 	if !slices.Contains(s.options.PodIPs, a.Destination.Addr()) {
 		s.refuse(c, reason.NotOurAddress, nil)
 		return
 	}
-	s.balanced(accepting, work, c, a.Destination, &application{balance.NewEndpoint(a.Destination)})
+	s.balanced(ctx, c, a.Destination, &application{balance.NewEndpoint(a.Destination)})
 }
 
 // application is the one endpoint of an inbound connection.
@@ -33,12 +34,15 @@ type application struct{ endpoint *balance.Endpoint }
 func (a *application) Service() string { return ":" + strconv.Itoa(int(a.endpoint.Addr().Port())) }
 
 // Pick returns the application once.
-func (a *application) Pick(_ context.Context, _ route.Request, tried []*balance.Endpoint) (*balance.Endpoint, reason.Reason) {
+func (a *application) Pick(_ route.Request, tried []*balance.Endpoint, _ time.Time) (*balance.Endpoint, reason.Reason) {
 	if slices.Contains(tried, a.endpoint) {
 		return nil, reason.NoEndpoints
 	}
 	return a.endpoint, reason.None
 }
+
+// Wait is never called: the application is known.
+func (a *application) Wait(func()) {}
 
 // localAddrs is what a pod's addresses are when nobody says: those of its
 // interfaces that are not loopback.

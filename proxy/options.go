@@ -37,6 +37,8 @@ type Options struct {
 	MetricsListen  string
 	AdminSocket    string // path of the unix socket that takes commands; "" is none
 
+	TLS TLS
+
 	DrainTimeout   time.Duration // from the end of ctx to the cut
 	ConnectTimeout time.Duration // of one attempt
 	ResolveTimeout time.Duration // of the question to discovery, then passed through
@@ -44,6 +46,7 @@ type Options struct {
 	HeaderTimeout  time.Duration // of one HTTP/1 request header
 	IdleTimeout    time.Duration // of relayed TCP; 0 is never
 
+	Concurrency    int // workers of the data path
 	MaxConnections int // per direction
 	MaxStreams     int // per HTTP/2 connection
 	MaxHeaderBytes int // per request
@@ -67,12 +70,14 @@ func DefaultOptions() Options {
 		ReadyListen:    port(contract.PortReady),
 		MetricsListen:  port(contract.PortProxyMetrics),
 		AdminSocket:    contract.AdminSocket,
+		TLS:            TLS{Inbound: TLSOff},
 		DrainTimeout:   30 * time.Second,
 		ConnectTimeout: time.Second,
 		ResolveTimeout: 2 * time.Second,
 		DetectTimeout:  10 * time.Second,
 		HeaderTimeout:  10 * time.Second,
 		IdleTimeout:    24 * time.Hour,
+		Concurrency:    1,
 		MaxConnections: 10_000,
 		MaxStreams:     1000,
 		MaxHeaderBytes: 64 << 10,
@@ -112,11 +117,14 @@ func (o *Options) validate() error {
 		name       string
 		value, low int
 	}{
-		{"max-connections", o.MaxConnections, 1}, {"max-streams", o.MaxStreams, 1}, {"max-header-bytes", o.MaxHeaderBytes, 1024},
+		{"concurrency", o.Concurrency, 1}, {"max-connections", o.MaxConnections, 1}, {"max-streams", o.MaxStreams, 1}, {"max-header-bytes", o.MaxHeaderBytes, 1024},
 	} {
 		if n.value < n.low {
 			return fmt.Errorf("option %s: %d (allowed: %d or more)", n.name, n.value, n.low)
 		}
+	}
+	if err := o.TLS.Inbound.validate(); err != nil {
+		return err
 	}
 	return o.completePodIPs()
 }

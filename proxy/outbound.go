@@ -5,7 +5,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"strconv"
 	"sync/atomic"
@@ -23,19 +22,19 @@ import (
 
 // serveOutbound balances what was going to a service, and relays the rest to
 // exactly where it was going: pods, other clusters, the world.
-func (s *side) serveOutbound(accepting, work context.Context, c *net.TCPConn, a origdst.Addrs) {
-	d, passedBecause := s.lookUp(accepting, a.Destination)
+func (s *side) serveOutbound(ctx context.Context, c accepted, a origdst.Addrs) {
+	d, passedBecause := s.lookUp(ctx, a.Destination)
 	if d.Service != nil {
-		s.balanced(accepting, work, c, a.Destination, newService(s.proxy, a.Destination, d.Service))
+		s.balanced(ctx, c, a.Destination, newService(s.proxy, a.Destination, d.Service))
 		return
 	}
 	s.stats.PassedThrough(passedBecause)
-	conn, err := s.dialer.Dial(accepting, a.Destination)
+	conn, err := s.dialer.Dial(ctx, a.Destination)
 	if err != nil {
 		s.refuse(c, dialReason(err), err)
 		return
 	}
-	s.relay(work, stats.Passthrough, tcp.End{Conn: c}, tcp.End{Conn: conn})
+	s.relay(stats.Passthrough, c, tcp.End{Conn: c.conn}, tcp.End{Conn: conn}, func() {})
 }
 
 // lookUp asks the snapshot, and discovery where it must. The second value says
@@ -73,6 +72,7 @@ type service struct {
 	dst  netip.AddrPort
 	name string
 	last atomic.Pointer[xds.Service] // for the time in which discovery does not answer
+	away atomic.Bool                 // it did not: the next Pick makes do with last
 }
 
 func newService(p *proxy, dst netip.AddrPort, svc *xds.Service) *service {
@@ -86,36 +86,44 @@ func (s *service) Service() string { return s.name }
 
 // Pick matches the request against the service's routes and picks from the
 // cluster that they name.
-func (s *service) Pick(ctx context.Context, r route.Request, tried []*balance.Endpoint) (*balance.Endpoint, reason.Reason) {
-	svc := s.current(ctx)
+func (s *service) Pick(r route.Request, tried []*balance.Endpoint, now time.Time) (*balance.Endpoint, reason.Reason) {
+	snapshot := s.options.Resolver.Snapshot()
+	d, known := snapshot.Destination(s.dst)
+	svc := d.Service
+	if !known {
+		if !s.away.CompareAndSwap(true, false) {
+			return nil, reason.Unresolved
+		}
+		svc = s.last.Load()
+	}
 	if svc == nil {
 		return nil, reason.NoRoute
+	}
+	if svc != s.last.Load() {
+		s.last.Store(svc)
 	}
 	to, ok := svc.Routes.Match(r)
 	if !ok {
 		return nil, reason.NoRoute
 	}
-	cluster, ok := s.options.Resolver.Snapshot().Cluster(to.Cluster)
+	cluster, ok := snapshot.Cluster(to.Cluster)
 	if !ok {
 		return nil, reason.NoEndpoints
 	}
-	e, ok := cluster.Picker.Pick(balance.Request{Now: time.Now(), Tried: tried})
+	e, ok := cluster.Picker.Pick(balance.Request{Now: now, Tried: tried})
 	if !ok {
 		return nil, reason.NoEndpoints
 	}
 	return e, reason.None
 }
 
-func (s *service) current(ctx context.Context) *xds.Service {
-	d, known := s.options.Resolver.Snapshot().Destination(s.dst)
-	if !known {
-		var why string
-		if d, why = s.lookUp(ctx, s.dst); why == "unresolved" {
-			return s.last.Load()
+// Wait asks discovery once more for a destination that it has forgotten, since
+// nobody had used it for a while.
+func (s *service) Wait(ready func()) {
+	s.resolving.Go(func() {
+		if _, why := s.lookUp(s.work, s.dst); why == "unresolved" {
+			s.away.Store(true)
 		}
-	}
-	if d.Service != nil && d.Service != s.last.Load() {
-		s.last.Store(d.Service)
-	}
-	return d.Service
+		ready()
+	})
 }

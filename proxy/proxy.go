@@ -7,6 +7,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,26 +16,19 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/proxy/admin"
-	"github.com/shuntmesh/shunt/proxy/attempt"
 	"github.com/shuntmesh/shunt/proxy/detect"
+	"github.com/shuntmesh/shunt/proxy/exchange"
 	"github.com/shuntmesh/shunt/proxy/footprint"
-	"github.com/shuntmesh/shunt/proxy/l7"
 	"github.com/shuntmesh/shunt/proxy/listen"
+	"github.com/shuntmesh/shunt/proxy/loop"
 	"github.com/shuntmesh/shunt/proxy/origdst"
 	"github.com/shuntmesh/shunt/proxy/stats"
-	"github.com/shuntmesh/shunt/proxy/tcp"
 	"github.com/shuntmesh/shunt/proxy/upstream"
 )
-
-// engine serves connections that speak HTTP.
-type engine interface {
-	Serve(conn net.Conn, d attempt.Dispatcher, early *l7.Early)
-	Drain(ctx context.Context)
-	Shutdown(ctx context.Context) error
-}
 
 // The states of a proxy, as shunt_proxy_state shows them.
 const (
@@ -45,13 +39,16 @@ const (
 
 // proxy is one running sidecar.
 type proxy struct {
-	options Options
-	stats   *stats.Stats
-	buffers tcp.Buffers
-	state   atomic.Int64
-	ready   atomic.Bool
-	sides   [2]*side
-	ports   []uint16 // our own, which nothing is connected to
+	options   Options
+	stats     *stats.Stats
+	workers   []*loop.Worker
+	state     atomic.Int64
+	ready     atomic.Bool
+	sides     [2]*side
+	ports     []uint16 // our own, which nothing is connected to
+	resolving sync.WaitGroup
+	work      context.Context // what resolving lives by
+	security  *security       // nil: no TLS
 }
 
 // side is one direction: its listener and what serves it.
@@ -60,8 +57,8 @@ type side struct {
 	direction stats.Direction
 	listener  *listen.Listener
 	dialer    upstream.Dialer
-	http      engine
-	serve     func(accept, work context.Context, c *net.TCPConn, a origdst.Addrs)
+	http      *exchange.Server
+	serve     func(ctx context.Context, c accepted, a origdst.Addrs)
 }
 
 // Run serves until ctx ends, then lets what is under way come to its end for
@@ -74,6 +71,7 @@ func Run(ctx context.Context, o Options) error {
 	footprint.Limit(o.GCPercent, o.MemoryLimit)
 	p := &proxy{options: o, stats: o.Stats}
 	showDiscovery(p.stats, o.Resolver)
+	p.stats.Gauge("loop_max_stall_seconds", p.maxStall)
 	if err := p.open(ctx); err != nil {
 		return err
 	}
@@ -82,6 +80,18 @@ func Run(ctx context.Context, o Options) error {
 
 func (p *proxy) open(ctx context.Context) error {
 	o := p.options
+	security, err := newSecurity(&p.options, func(d stats.Direction) { p.stats.LimitHit(d, stats.LimitHandshakes) })
+	if err != nil {
+		return err
+	}
+	p.security = security
+	for range o.Concurrency {
+		w, err := loop.New(loop.Options{})
+		if err != nil {
+			return fmt.Errorf("start worker: %w", err)
+		}
+		p.workers = append(p.workers, w)
+	}
 	p.sides[0] = p.newSide(stats.Outbound, upstream.Dialer{})
 	p.sides[1] = p.newSide(stats.Inbound, upstream.Dialer{Source4: o.InboundSource4, Source6: o.InboundSource6})
 	p.sides[0].serve, p.sides[1].serve = p.sides[0].serveOutbound, p.sides[1].serveInbound
@@ -104,16 +114,21 @@ func (p *proxy) newSide(d stats.Direction, dialer upstream.Dialer) *side {
 	s := &side{proxy: p, direction: d, dialer: dialer}
 	s.dialer.Timeout = p.options.ConnectTimeout
 	s.dialer.Done = s.dialed
-	s.http = l7.NewServer(l7.Options{
+	o := &p.options
+	eo := exchange.Options{
 		Direction:      d,
 		Stats:          p.stats,
-		Log:            p.options.Log,
-		Dial:           func(ctx context.Context, ap netip.AddrPort) (net.Conn, error) { return s.dialer.Dial(ctx, ap) },
+		Workers:        p.workers,
+		Dial:           s.dialer.Dial,
 		MaxStreams:     p.options.MaxStreams,
 		MaxHeaderBytes: p.options.MaxHeaderBytes,
 		HeaderTimeout:  p.options.HeaderTimeout,
 		StripErrors:    d == stats.Inbound,
-	})
+	}
+	if d == stats.Outbound && o.TLS.OutboundServerName != "" {
+		eo.Secure = s.secure
+	}
+	s.http = exchange.NewServer(eo)
 	return s
 }
 
@@ -135,18 +150,29 @@ func (p *proxy) run(ctx context.Context) error {
 	defer cancel(nil)
 	work, endWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer endWork()
+	p.work = work
 	adminCtx, endAdmin := context.WithCancel(context.WithoutCancel(ctx))
 	defer endAdmin()
 
-	var admins, sides sync.WaitGroup
+	var admins, sides, workers sync.WaitGroup
 	admins.Go(func() {
 		if err := admin.Run(adminCtx, p.adminOptions()); err != nil {
 			cancel(err)
 		}
 	})
+	if p.security != nil {
+		p.security.run(work, workers.Go)
+	}
+	for _, w := range p.workers {
+		workers.Go(func() {
+			if err := w.Run(work); err != nil {
+				cancel(err)
+			}
+		})
+	}
 	for _, s := range p.sides {
 		sides.Go(func() {
-			if err := s.listener.Run(ctx, func(c *net.TCPConn) { s.accept(ctx, work, c) }); err != nil {
+			if err := s.listener.Run(ctx, func(c *net.TCPConn, release func()) { s.accept(ctx, accepted{c, release}) }); err != nil {
 				cancel(err)
 			}
 		})
@@ -158,6 +184,7 @@ func (p *proxy) run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	p.stop(work, endWork, &sides)
+	workers.Wait()
 	endAdmin()
 	admins.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
@@ -184,6 +211,21 @@ func (p *proxy) stop(work context.Context, endWork context.CancelFunc, sides *sy
 	}
 	engines.Wait()
 	sides.Wait()
+	endWork()
+	p.resolving.Wait()
+}
+
+// maxStall is the longest turn of a worker since it was last asked for.
+func (p *proxy) maxStall() float64 {
+	var longest time.Duration
+	for _, w := range p.workers {
+		longest = max(longest, w.MaxStall())
+	}
+	return longest.Seconds()
+}
+
+func (p *proxy) leastBusy() *loop.Worker {
+	return slices.MinFunc(p.workers, func(a, b *loop.Worker) int { return cmp.Compare(a.Conns(), b.Conns()) })
 }
 
 func (p *proxy) setState(state int64) {
@@ -197,9 +239,9 @@ func (p *proxy) setState(state int64) {
 // drain begins with the end of the pod: its clients shall move on while the
 // application still serves. The pod's readiness stays as it is, since an
 // endpoint that turns unready while it terminates counts as not serving.
-func (p *proxy) drain(ctx context.Context) {
+func (p *proxy) drain(context.Context) {
 	p.setState(draining)
-	p.sides[1].http.Drain(ctx)
+	p.sides[1].http.Drain()
 }
 
 func (p *proxy) ownPort(ap netip.AddrPort) bool {

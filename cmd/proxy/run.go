@@ -17,6 +17,7 @@ import (
 
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/proxy"
+	"github.com/shuntmesh/shunt/proxy/transport"
 	"github.com/shuntmesh/shunt/proxy/xds"
 )
 
@@ -80,12 +81,34 @@ func (w world) settings(args []string) (*settings, error) {
 	fs.StringVar(&o.ReadyListen, "ready-listen", o.ReadyListen, "address of /ready")
 	fs.StringVar(&o.MetricsListen, "metrics-listen", o.MetricsListen, "address of /metrics")
 	fs.StringVar(&o.AdminSocket, "admin-socket", o.AdminSocket, "unix socket for commands; empty is none")
+	tlsFlags(fs, &o.TLS)
 	durationFlags(fs, o)
 	numberFlags(fs, o)
 	if err := w.parse(fs, args); err != nil {
 		return nil, err
 	}
 	return s, s.complete(w)
+}
+
+func tlsFlags(fs *flag.FlagSet, t *proxy.TLS) {
+	fs.StringVar(&t.Files.Certificate, "tls-certificate", "", "PEM file of the certificate chain; read anew when it changes, as the two that follow")
+	fs.StringVar(&t.Files.Key, "tls-key", "", "PEM file of its private key")
+	fs.StringVar(&t.Files.CA, "tls-ca", "", "PEM file of the CAs that peers are verified with")
+	fs.StringVar((*string)(&t.Inbound), "inbound-tls", string(t.Inbound), "end TLS of inbound HTTP: off (it is the application's), permissive, or strict (plaintext is refused)")
+	fs.StringVar(&t.OutboundServerName, "outbound-tls-server-name", "", "speak TLS to endpoints of services, whose certificates must be for this name; empty is plaintext")
+	fs.Func("inbound-tls-clients", "certificates of inbound clients: none, optional or required (default none)", func(text string) error {
+		switch text {
+		case "none":
+			t.Clients = transport.NoClientCertificate
+		case "optional":
+			t.Clients = transport.OptionalClientCertificate
+		case "required":
+			t.Clients = transport.RequiredClientCertificate
+		default:
+			return fmt.Errorf("%q is no such choice (allowed: none, optional, required)", text)
+		}
+		return nil
+	})
 }
 
 func durationFlags(fs *flag.FlagSet, o *proxy.Options) {
@@ -117,6 +140,7 @@ func numberFlags(fs *flag.FlagSet, o *proxy.Options) {
 		now         int64
 		name, usage string
 	}{
+		{func(v int64) { o.Concurrency = int(v) }, int64(o.Concurrency), "concurrency", "workers of the data path; more than one costs CPU for each request"},
 		{func(v int64) { o.MaxConnections = int(v) }, int64(o.MaxConnections), "max-connections", "connections open at once, per direction"},
 		{func(v int64) { o.MaxStreams = int(v) }, int64(o.MaxStreams), "max-streams", "streams open at once on one HTTP/2 connection"},
 		{func(v int64) { o.MaxHeaderBytes = int(v) }, int64(o.MaxHeaderBytes), "max-header-bytes", "bytes of one request's header"},

@@ -5,7 +5,6 @@
 package attempt
 
 import (
-	"context"
 	"time"
 
 	"github.com/shuntmesh/shunt/proxy/balance"
@@ -18,8 +17,12 @@ const Max = 3
 
 // Dispatcher knows where the requests of one connection may go.
 type Dispatcher interface {
-	// Pick returns an endpoint that is not among tried, or why there is none.
-	Pick(ctx context.Context, r route.Request, tried []*balance.Endpoint) (*balance.Endpoint, reason.Reason)
+	// Pick returns an endpoint that is not among tried, or why there is none. It
+	// does not block: reason.Unresolved means that discovery has to be asked.
+	Pick(r route.Request, tried []*balance.Endpoint, now time.Time) (*balance.Endpoint, reason.Reason)
+	// Wait asks discovery, and calls ready, from any goroutine, when a Pick that
+	// said reason.Unresolved may be made again.
+	Wait(ready func())
 	// Service names the destination in metrics.
 	Service() string
 }
@@ -38,12 +41,12 @@ type Attempts struct {
 
 // Next returns where the request goes now. Without an endpoint it returns what
 // became of the last attempt, or why there was none.
-func (a *Attempts) Next(ctx context.Context) (*balance.Endpoint, reason.Reason) {
+func (a *Attempts) Next(now time.Time) (*balance.Endpoint, reason.Reason) {
 	if a.First != nil && a.count == 0 {
 		return a.First, reason.None
 	}
-	e, why := a.Dispatcher.Pick(ctx, a.Request, a.tried)
-	if e == nil && a.last != reason.None {
+	e, why := a.Dispatcher.Pick(a.Request, a.tried, now)
+	if e == nil && a.last != reason.None && why != reason.Unresolved {
 		why = a.last
 	}
 	return e, why

@@ -3,7 +3,6 @@
 package attempt_test
 
 import (
-	"context"
 	"net/netip"
 	"slices"
 	"testing"
@@ -18,7 +17,7 @@ import (
 // inOrder picks the first that was not tried.
 type inOrder []*balance.Endpoint
 
-func (o inOrder) Pick(_ context.Context, _ route.Request, tried []*balance.Endpoint) (*balance.Endpoint, reason.Reason) {
+func (o inOrder) Pick(_ route.Request, tried []*balance.Endpoint, _ time.Time) (*balance.Endpoint, reason.Reason) {
 	for _, e := range o {
 		if !slices.Contains(tried, e) {
 			return e, reason.None
@@ -26,6 +25,8 @@ func (o inOrder) Pick(_ context.Context, _ route.Request, tried []*balance.Endpo
 	}
 	return nil, reason.NoEndpoints
 }
+
+func (o inOrder) Wait(func()) {}
 
 func (o inOrder) Service() string { return "greeter:80" }
 
@@ -60,7 +61,7 @@ func TestAttempts(t *testing.T) {
 		why := reason.None
 		for {
 			var e *balance.Endpoint
-			if e, why = a.Next(t.Context()); e == nil {
+			if e, why = a.Next(time.Unix(1000, 0)); e == nil {
 				break
 			}
 			ports = append(ports, e.Addr().Port())
@@ -81,13 +82,13 @@ func TestAttempts(t *testing.T) {
 func TestFirstAndShun(t *testing.T) {
 	set := newSet(2)
 	a := &attempt.Attempts{Dispatcher: set, First: set[1]}
-	e, _ := a.Next(t.Context())
+	e, _ := a.Next(time.Unix(1000, 0))
 	if e != set[1] {
 		t.Fatalf("went to %v", e.Addr())
 	}
 	now := time.Unix(1000, 0)
 	a.Failed(e, reason.ConnectRefused, now)
-	if e, _ := a.Next(t.Context()); e != set[0] {
+	if e, _ := a.Next(time.Unix(1000, 0)); e != set[0] {
 		t.Errorf("went to %v next", e.Addr())
 	}
 	if !e.Shunned(now.Add(time.Second)) || e.Shunned(now.Add(3*time.Second)) {

@@ -18,7 +18,10 @@ type Endpoint struct {
 	addr     netip.AddrPort
 	active   atomic.Int64
 	shunned  atomic.Int64 // Unix nanoseconds; pickers prefer others until then
-	failures atomic.Int64 // in a row
+	failures atomic.Int64 // to connect, in a row
+
+	broken    atomic.Int32 // requests that were taken up and failed, in a row
+	ejections atomic.Int32 // that were not made good for by as many answers
 }
 
 // NewEndpoint returns an endpoint without load.

@@ -10,6 +10,9 @@ import "strings"
 // may send it again.
 const Unavailable = "14"
 
+// DeadlineExceeded is the status of a call whose grpc-timeout is over.
+const DeadlineExceeded = "4"
+
 // IsCall tells a gRPC call by the content type of its request.
 func IsCall(contentType string) bool { return strings.HasPrefix(contentType, "application/grpc") }
 

@@ -25,7 +25,7 @@ type Options struct {
 	AcceptError func(error)
 }
 
-// Listener accepts TCP connections and joins their handlers.
+// Listener accepts TCP connections, and joins their handlers and their ends.
 type Listener struct {
 	tcp     *net.TCPListener
 	options Options
@@ -64,12 +64,13 @@ func (l *Listener) Addr() net.Addr { return l.tcp.Addr() }
 func (l *Listener) Close() error { return l.tcp.Close() }
 
 // Run accepts until ctx ends, hands each connection to handle, which owns it,
-// and returns when all handlers have. A broken listener is an error.
-func (l *Listener) Run(ctx context.Context, handle func(*net.TCPConn)) error {
+// and returns when all handlers have returned and all connections were
+// released. A broken listener is an error.
+func (l *Listener) Run(ctx context.Context, handle func(c *net.TCPConn, release func())) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.tcp.Close() })
 	defer stop()
-	var handlers sync.WaitGroup
-	defer handlers.Wait()
+	var open sync.WaitGroup
+	defer open.Wait()
 	pause := time.Duration(0)
 	for {
 		if !l.acquire(ctx) {
@@ -90,10 +91,9 @@ func (l *Listener) Run(ctx context.Context, handle func(*net.TCPConn)) error {
 			continue
 		}
 		pause = 0
-		handlers.Go(func() {
-			defer func() { <-l.slots }()
-			handle(conn)
-		})
+		open.Add(1)
+		release := sync.OnceFunc(func() { <-l.slots; open.Done() })
+		open.Go(func() { handle(conn, release) })
 	}
 }
 

@@ -25,12 +25,15 @@ func TestLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	release, done := make(chan struct{}), make(chan error)
+	end, done := make(chan struct{}), make(chan error)
 	go func() {
-		done <- l.Run(ctx, func(c *net.TCPConn) {
+		done <- l.Run(ctx, func(c *net.TCPConn, release func()) {
 			served.Add(1)
-			<-release
-			c.Close()
+			go func() { // a connection outlives its handler
+				<-end
+				c.Close()
+				release()
+			}()
 		})
 	}()
 	var conns []net.Conn
@@ -42,7 +45,7 @@ func TestLimit(t *testing.T) {
 		conns = append(conns, c)
 	}
 	waitFor(t, func() bool { return hits.Load() == 1 && served.Load() == 2 })
-	close(release) // the one that waited in the backlog comes next
+	close(end) // the one that waited in the backlog comes next
 	for _, c := range conns {
 		if _, err := io.ReadAll(c); err != nil {
 			t.Error(err)
@@ -55,7 +58,7 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestRunJoins: Run returns after the last handler.
+// TestRunJoins: Run returns after the last connection was released.
 func TestRunJoins(t *testing.T) {
 	l, err := listen.Open(t.Context(), "127.0.0.1:0", listen.Options{MaxConnections: 2})
 	if err != nil {
@@ -65,11 +68,14 @@ func TestRunJoins(t *testing.T) {
 	var ended atomic.Bool
 	done := make(chan error)
 	go func() {
-		done <- l.Run(ctx, func(c *net.TCPConn) {
-			<-ctx.Done()
-			time.Sleep(20 * time.Millisecond)
-			c.Close()
-			ended.Store(true)
+		done <- l.Run(ctx, func(c *net.TCPConn, release func()) {
+			go func() {
+				<-ctx.Done()
+				time.Sleep(20 * time.Millisecond)
+				c.Close()
+				ended.Store(true)
+				release()
+			}()
 		})
 	}()
 	c, err := net.Dial("tcp", l.Addr().String())

@@ -27,15 +27,18 @@ func ours(s *stats.Stats) []string {
 func TestNames(t *testing.T) {
 	s := stats.New()
 	s.SetState(1)
-	s.Request(stats.Outbound, "greeter:80", stats.HTTP2, 200)
-	s.Request(stats.Outbound, "greeter:80", stats.HTTP2, 204)
-	s.GRPC(stats.Inbound, ":8080", "14")
-	s.GRPC(stats.Inbound, ":8080", "")
-	s.GRPC(stats.Inbound, ":8080", "evil\"label")
+	outbound := s.Requests(stats.Outbound, "greeter:80", stats.HTTP2)
+	outbound.Status(200)
+	outbound.Status(204)
+	inbound := s.Requests(stats.Inbound, ":8080", stats.HTTP2)
+	inbound.GRPC("14")
+	inbound.GRPC("")
+	inbound.GRPC("evil\"label")
+	inbound.GRPC("99")
 	c := s.Conn(stats.Inbound, stats.TCP)
 	c.Open()
-	c.FromClient(3)
-	c.ToClient(4)
+	c.Received.Add(3)
+	c.Sent.Add(4)
 	s.Error(stats.Outbound, reason.NoRoute)
 	s.Retry(stats.Outbound, reason.ConnectRefused)
 	s.PassedThrough("no-service")
@@ -49,7 +52,7 @@ func TestNames(t *testing.T) {
 		`shunt_proxy_errors_total{direction="outbound",reason="no-route"} 1`,
 		`shunt_proxy_grpc_responses_total{direction="inbound",service=":8080",grpc_status="14"} 1`,
 		`shunt_proxy_grpc_responses_total{direction="inbound",service=":8080",grpc_status="none"} 1`,
-		`shunt_proxy_grpc_responses_total{direction="inbound",service=":8080",grpc_status="other"} 1`,
+		`shunt_proxy_grpc_responses_total{direction="inbound",service=":8080",grpc_status="other"} 2`,
 		`shunt_proxy_limit_hits_total{direction="inbound",limit="streams"} 1`,
 		`shunt_proxy_passthrough_total{direction="outbound",reason="no-service"} 1`,
 		`shunt_proxy_received_bytes_total{direction="inbound",kind="tcp"} 3`,
@@ -68,7 +71,7 @@ func TestNames(t *testing.T) {
 func TestServicesAreBounded(t *testing.T) {
 	s := stats.New()
 	for port := range 2000 {
-		s.Request(stats.Inbound, fmt.Sprintf(":%d", port), stats.HTTP1, 503)
+		s.Requests(stats.Inbound, fmt.Sprintf(":%d", port), stats.HTTP1).Status(503)
 	}
 	if n := len(ours(s)); n > 510 {
 		t.Errorf("%d series", n)
@@ -76,9 +79,9 @@ func TestServicesAreBounded(t *testing.T) {
 }
 
 func BenchmarkRequest(b *testing.B) {
-	s := stats.New()
+	r := stats.New().Requests(stats.Outbound, "greeter:80", stats.HTTP2)
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Request(stats.Outbound, "greeter:80", stats.HTTP2, 200)
+		r.Status(200)
 	}
 }

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package exchange
+
+import "github.com/shuntmesh/shunt/proxy/message"
+
+// maxReplay is how much of a request's body is kept for another attempt, until
+// the first has an answer.
+const maxReplay = 64 << 10
+
+// body is what must be kept of a request's body: all of it while no endpoint
+// has it, which the client's window bounds; thereafter its beginning.
+type body struct {
+	bytes    []byte
+	trailers *message.Head
+	ended    bool // nothing more comes from the client
+	lost     bool // too long to be sent once more
+}
+
+func (b *body) keep(p []byte, bounded bool, s *shard) {
+	if b.lost || len(p) == 0 {
+		return
+	}
+	if b.bytes == nil {
+		b.bytes = s.buffer()
+	}
+	b.bytes = append(b.bytes, p...)
+	if bounded {
+		b.bound(s)
+	}
+}
+
+// bound forgets a body that is too long, now that an endpoint has it.
+func (b *body) bound(s *shard) {
+	if len(b.bytes) > maxReplay {
+		b.lost = true
+		s.reuse(b.bytes)
+		b.bytes = nil
+	}
+}
+
+func (b *body) keepTrailers(h *message.Head) {
+	kept := h
+	if !h.Stable {
+		kept = &message.Head{}
+		h.CopyTo(kept)
+	}
+	b.trailers = kept
+}
+
+// drop forgets all: no other attempt follows.
+func (b *body) drop(s *shard) {
+	if b.bytes != nil {
+		s.reuse(b.bytes)
+	}
+	b.bytes, b.trailers = nil, nil
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package tcp relays bytes between two connections, truthfully: an end of
+// stream is passed on as one, a reset as a reset.
+package tcp
+
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// ErrIdle is the error when nothing was relayed for Options.IdleTimeout.
+var ErrIdle = errors.New("connection was idle for too long")
+
+// End is one of the two connections. Pending was read from it already and is
+// relayed first.
+type End struct {
+	Conn    *net.TCPConn
+	Pending []byte
+}
+
+// Options of one relay.
+type Options struct {
+	// IdleTimeout ends a pair on which nothing moves in either direction; 0
+	// is never. Peers that died are found by keepalive before.
+	IdleTimeout time.Duration
+	// FromClient and ToClient are called with every count of bytes relayed.
+	FromClient, ToClient func(n int)
+}
