@@ -8,8 +8,9 @@ GO       ?= go
 BINARIES := proxy redirect webhook discovery shuntctl
 LDFLAGS  := -s -w
 
-# Modules with code of ours: the product, the test cluster, the end-to-end tests.
-MODULES := . test/cluster test/e2e
+# Modules with code of ours: the product, the test cluster, the end-to-end tests,
+# the benchmark, and the suites of others.
+MODULES := . test/cluster test/e2e test/bench test/conformance
 
 # Fuzz seconds per target: 5 in `make test`, 60 in `make soak`.
 FUZZTIME ?= 5s
@@ -82,6 +83,14 @@ test-netns: ## Real network namespaces; needs root
 .PHONY: e2e
 e2e: ## A real two-node cluster, the demo's figures and the end-to-end tests; needs root
 	@scripts/e2e.sh
+
+.PHONY: conformance
+conformance: ## The RFCs by the suites of others: h2spec, strictly, on both listeners
+	@$(GO) test -C test/conformance -count=1 -v ./... | grep -E '^(FIGURE|ok|FAIL|---|panic)|_test.go'
+
+.PHONY: bench
+bench: ## Compare with haproxy, nginx, Envoy and others on this machine; 15 min
+	@$(GO) build -C test/bench -o ../../$(BIN)/bench . && exec $(BIN)/bench -source test/bench $(BENCHFLAGS)
 
 .PHONY: test
 test: unit race fuzz test-netns e2e ## Everything
