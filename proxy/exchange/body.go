@@ -12,31 +12,39 @@ const maxReplay = 64 << 10
 // has it, which the client's window bounds; thereafter its beginning.
 type body struct {
 	bytes    []byte
+	short    [256]byte // what bytes begins in: most messages of gRPC fit
 	trailers *message.Head
 	ended    bool // nothing more comes from the client
 	lost     bool // too long to be sent once more
 }
 
 func (b *body) keep(p []byte, bounded bool, s *shard) {
-	if b.lost || len(p) == 0 {
+	size := len(b.bytes) + len(p)
+	switch {
+	case b.lost || len(p) == 0:
 		return
-	}
-	if b.bytes == nil {
-		b.bytes = s.buffer()
+	case bounded && size > maxReplay:
+		b.lose(s)
+		return
+	case b.bytes == nil && size <= len(b.short):
+		b.bytes = b.short[:0]
+	case cap(b.bytes) < size && cap(b.bytes) < maxReplay:
+		b.bytes = append(s.buffer(), b.bytes...)
 	}
 	b.bytes = append(b.bytes, p...)
-	if bounded {
-		b.bound(s)
-	}
 }
 
 // bound forgets a body that is too long, now that an endpoint has it.
 func (b *body) bound(s *shard) {
 	if len(b.bytes) > maxReplay {
-		b.lost = true
-		s.reuse(b.bytes)
-		b.bytes = nil
+		b.lose(s)
 	}
+}
+
+func (b *body) lose(s *shard) {
+	b.lost = true
+	s.reuse(b.bytes)
+	b.bytes = nil
 }
 
 func (b *body) keepTrailers(h *message.Head) {
@@ -50,8 +58,6 @@ func (b *body) keepTrailers(h *message.Head) {
 
 // drop forgets all: no other attempt follows.
 func (b *body) drop(s *shard) {
-	if b.bytes != nil {
-		s.reuse(b.bytes)
-	}
+	s.reuse(b.bytes)
 	b.bytes, b.trailers = nil, nil
 }

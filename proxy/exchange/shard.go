@@ -165,11 +165,11 @@ func (s *shard) buffer() []byte {
 		s.buffers = s.buffers[:n-1]
 		return b
 	}
-	return make([]byte, 0, 4<<10)
+	return make([]byte, 0, maxReplay)
 }
 
 func (s *shard) reuse(b []byte) {
-	if len(s.buffers) < maxFreeBuffers && cap(b) <= maxReplay {
+	if len(s.buffers) < maxFreeBuffers && cap(b) == maxReplay {
 		s.buffers = append(s.buffers, b[:0])
 	}
 }

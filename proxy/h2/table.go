@@ -11,7 +11,7 @@ type table struct {
 }
 
 // tableKeep is how many slots are kept when the last stream has gone.
-const tableKeep = 16
+const tableKeep = 256
 
 func (t *table) slot(id uint32) int { return int(id>>1) & (len(t.slots) - 1) }
 

@@ -32,15 +32,16 @@ const (
 )
 
 // resolve returns the field that l stands for: an interned one, if l is of the
-// kind and has come before. key is scratch space of maxKey bytes.
+// kind and has come before. key is scratch space, empty, of maxKey bytes.
 func (d *Decoder) resolve(l *literal, key []byte) (*message.Field, error) {
-	interned := l.interned()
-	if interned {
-		if f := d.interner.Find(l.key(key)); f != nil {
+	keyed := l.keyed()
+	if keyed {
+		key = l.key(key)
+		if f := d.known(l, key); f != nil {
 			return f, nil
 		}
 	}
-	name, err := d.name(l, key)
+	name, err := d.name(l, key[len(key):])
 	if err != nil {
 		return nil, err
 	}
@@ -50,21 +51,38 @@ func (d *Decoder) resolve(l *literal, key []byte) (*message.Field, error) {
 	}
 	n := natureOf(name, value == "")
 	f := &message.Field{Name: name, Value: value, Sensitive: l.never || n == sensitive}
-	if interned && n == ordinary {
-		d.interner.Add(l.key(key), f)
+	switch {
+	case !keyed:
+	case n == ordinary:
+		d.interner.Add(key, f)
+	case n == volatile:
+		d.interner.AddRecent(key, f)
 	}
 	return f, nil
 }
 
-// interned tells whether it is worth asking an interner for l.
-func (l *literal) interned() bool {
+// known asks the interner for l. The name that l comes with tells in which part
+// of it to look.
+func (d *Decoder) known(l *literal, key []byte) *message.Field {
+	named := l.named != nil
+	if named && natureOf(l.named.Name, l.value.empty()) == volatile {
+		return d.interner.FindRecent(key)
+	}
+	if f := d.interner.Find(key); f != nil || named {
+		return f
+	}
+	return d.interner.FindRecent(key)
+}
+
+// keyed tells whether it is worth asking an interner for l.
+func (l *literal) keyed() bool {
 	switch {
 	case l.never:
 		return false
 	case l.named == nil:
 		return 1+len(l.name.wire)+len(l.value.wire) <= maxKey
 	}
-	return 3+len(l.named.Name)+len(l.value.wire) <= maxKey && natureOf(l.named.Name, l.value.empty()) == ordinary
+	return 3+len(l.named.Name)+len(l.value.wire) <= maxKey && natureOf(l.named.Name, l.value.empty()) != sensitive
 }
 
 // key appends what an interner knows the field by. Every string has its length

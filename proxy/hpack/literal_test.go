@@ -3,6 +3,7 @@
 package hpack
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,8 +26,9 @@ func TestInterned(t *testing.T) {
 		{"static name, long index", "0f 10 01 62", true},
 		{"never indexed", "10 01 61 01 62", false},
 		{"cookie", "60 01 62", false},
-		{"content-length", "5c 01 31", false},
-		{"grpc-timeout", "40 0c 677270632d74696d656f7574 02 3153", false},
+		{"content-length", "5c 01 31", true},
+		{"grpc-timeout", "40 0c 677270632d74696d656f7574 02 3153", true},
+		{"long grpc-timeout", "40 0c 677270632d74696d656f7574 1b" + strings.Repeat("31", 27), false},
 		{"empty grpc-message", "40 0c 677270632d6d657373616765 00", true},
 		{"empty content-length", "5c 80", true},
 		{"1 KiB of name and value", "40 01 61 7f fb 06" + strings.Repeat("62", 1018), true},
@@ -126,5 +128,29 @@ func TestSensitive(t *testing.T) {
 		if err != nil || list[0].Sensitive != want {
 			t.Errorf("%s: %+v, %v", block, list, err)
 		}
+	}
+}
+
+// TestVolatileIsForgotten: values that change push out only one another.
+func TestVolatileIsForgotten(t *testing.T) {
+	in := new(message.Interner)
+	decode := func(block []byte) *message.Field {
+		list, err := NewDecoder(in, 4096, 1<<20).Decode(nil, block)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("Decode = %q, %v", lines(list), err)
+		}
+		return list[0]
+	}
+	ordinary, lasting := unhex(t, "00 01 61 01 62"), unhex(t, "5c 01 31")
+	a, length := decode(ordinary), decode(lasting)
+	for i := range 100_000 {
+		value := strconv.Itoa(1000 + i)
+		decode(append([]byte{0x5c, byte(len(value))}, value...))
+	}
+	if decode(ordinary) != a {
+		t.Error("a field that comes again was pushed out")
+	}
+	if decode(lasting) == length {
+		t.Error("a content-length that did not come for long is kept")
 	}
 }

@@ -16,6 +16,54 @@ const (
 type Interner struct {
 	young, old map[string]*Field
 	bytes      int
+	recent     *[recentFields]recent
+}
+
+// recentFields is how many fields of passing interest are kept.
+const recentFields = 64
+
+// recent is a field that came lately, under a key that is short enough.
+type recent struct {
+	key   [39]byte
+	size  uint8
+	field *Field
+}
+
+// FindRecent returns the field that was added under key with AddRecent, and was
+// not overwritten since.
+func (in *Interner) FindRecent(key []byte) *Field {
+	if in.recent == nil || len(key) > len(in.recent[0].key) {
+		return nil
+	}
+	r := &in.recent[slot(key)]
+	if r.field == nil || string(r.key[:r.size]) != string(key) {
+		return nil
+	}
+	r.field.Again = true
+	return r.field
+}
+
+// AddRecent keeps f for a while. It is for fields whose values change, such as
+// content-length or grpc-timeout: some clients send few different ones, and
+// those of others would only push better fields out of the Interner.
+func (in *Interner) AddRecent(key []byte, f *Field) {
+	if in.recent == nil {
+		in.recent = new([recentFields]recent)
+	}
+	r := &in.recent[slot(key)]
+	if len(key) > len(r.key) {
+		return
+	}
+	r.field, r.size = f, uint8(copy(r.key[:], key))
+}
+
+// slot is FNV-1a.
+func slot(key []byte) uint32 {
+	hash := uint32(2166136261)
+	for _, b := range key {
+		hash = (hash ^ uint32(b)) * 16777619
+	}
+	return (hash ^ hash>>16) % recentFields
 }
 
 // Find returns the field that was added under key, or nil.
