@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/shuntmesh/shunt/proxy"
+	"github.com/shuntmesh/shunt/proxy/origdst"
 )
 
 // listenTCP runs a server of raw TCP.
@@ -247,34 +249,69 @@ func TestDeadEarlyConnection(t *testing.T) {
 	}
 }
 
-// TestEarlyConnectionIsUsed: the connection that was dialled to find out what
-// the client speaks carries its first request.
+// TestEarlyConnectionIsUsed: the connection that was dialled to find out what a
+// silent client speaks carries its first request. A second client needs no other
+// one on HTTP/2, and brings one on HTTP/1.
 func TestEarlyConnectionIsUsed(t *testing.T) {
 	addrs, _ := countingServers(t, 1)
 	app := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	for name, call := range map[string]func(*running) error{
 		"http2": func(r *running) error {
-			_, err := grpcClient(t, to(r.inbound)).EmptyCall(t.Context(), &testgrpc.Empty{})
+			silent := func(ctx context.Context, address string) (net.Conn, error) {
+				defer time.Sleep(20 * time.Millisecond)
+				return to(r.inbound)(ctx, address)
+			}
+			_, err := grpcClient(t, silent).EmptyCall(t.Context(), &testgrpc.Empty{})
 			return err
 		},
 		"http1": func(r *running) error {
-			_, err := clientTo(t, r.inbound).Get("http://a/")
+			c := dial(t, r.inbound)
+			time.Sleep(20 * time.Millisecond)
+			io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+			_, err := io.ReadAll(c)
 			return err
 		},
 	} {
 		in := start(t, func(o *proxy.Options) {
 			o.Origin = fixed{map[string]netip.AddrPort{"http1": app, "http2": addrs[0]}[name]}
 		})
-		for range 3 {
+		for i := range 2 {
 			if err := call(in); err != nil {
 				t.Fatal(err)
 			}
-		}
-		// Each client has one dialled; none is dialled beside.
-		if body := metricsOf(in); !strings.Contains(body, `shunt_proxy_upstream_dials_total{direction="inbound",result="ok"} 3`) {
-			t.Errorf("%s:\n%s", name, body)
+			dials := fmt.Sprintf(`shunt_proxy_upstream_dials_total{direction="inbound",result="ok"} %d`, i+1)
+			if body := metricsOf(in); !strings.Contains(body, dials) {
+				t.Errorf("%s: no %s in\n%s", name, dials, body)
+			}
 		}
 	}
+}
+
+// TestClientThatSpeaksBringsNoConnection: requests that are there when a client is
+// accepted share the connections that there are.
+func TestClientThatSpeaksBringsNoConnection(t *testing.T) {
+	app := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	in := start(t, func(o *proxy.Options) {
+		o.Origin = slow{fixed{app}}
+	})
+	for range 3 {
+		c := dial(t, in.inbound)
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		if _, err := io.ReadAll(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if body := metricsOf(in); !strings.Contains(body, `shunt_proxy_upstream_dials_total{direction="inbound",result="ok"} 1`) {
+		t.Errorf("more than one connection was dialled:\n%s", body)
+	}
+}
+
+// slow finds destinations so late that clients have spoken.
+type slow struct{ fixed }
+
+func (s slow) Find(c *net.TCPConn) (origdst.Addrs, error) {
+	time.Sleep(20 * time.Millisecond)
+	return s.fixed.Find(c)
 }
 
 func TestSilentClientWithoutUpstream(t *testing.T) {

@@ -53,6 +53,7 @@ type detection struct {
 	client  *net.TCPConn
 	dial    Dial
 	options Options
+	begun   []byte // what the client had said when it was accepted
 
 	mu       sync.Mutex
 	decided  sniff.Protocol // by the client; More until then
@@ -64,6 +65,24 @@ type detection struct {
 	result   Result
 }
 
+// bufferSize is more than a verdict ever needs.
+const bufferSize = sniff.MaxBytes + 512
+
+// read takes what a client has said already, and does not wait. Most of those
+// that speak first have by the time that they are accepted.
+func read(c *net.TCPConn) (begun []byte, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var n int
+	buf := make([]byte, bufferSize)
+	if ctlErr := raw.Control(func(fd uintptr) { n, err = receive(fd, buf) }); ctlErr != nil {
+		return nil, ctlErr
+	}
+	return buf[:max(n, 0)], err
+}
+
 // past interrupts a Read.
 var past = time.Unix(1, 0)
 
@@ -71,7 +90,14 @@ var past = time.Unix(1, 0)
 // is to be used. An error means that the client has gone, or ctx has ended,
 // and there is nothing to do but to close.
 func Run(ctx context.Context, client *net.TCPConn, dial Dial, o Options) (Result, error) {
-	d := &detection{client: client, dial: dial, options: o}
+	begun, err := read(client)
+	if err != nil {
+		return Result{}, err
+	}
+	if p := sniff.Client(begun); p == sniff.HTTP1 || p == sniff.HTTP2 {
+		return Result{Protocol: p, Client: begun}, nil // its requests find endpoints by themselves
+	}
+	d := &detection{client: client, dial: dial, options: o, begun: begun}
 	stop := context.AfterFunc(ctx, func() { d.update(func() { d.ended = true }) })
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
@@ -104,7 +130,13 @@ func Run(ctx context.Context, client *net.TCPConn, dial Dial, o Options) (Result
 var ErrSilent = errors.New("no upstream and a silent client")
 
 func (d *detection) listenToClient(ctx context.Context) (sniff.Protocol, []byte, error) {
-	buf := make([]byte, 0, sniff.MaxBytes+512)
+	buf := d.begun
+	if len(buf) > 0 {
+		if p := sniff.Client(buf); p != sniff.More {
+			return p, buf, nil
+		}
+		d.said()
+	}
 	for {
 		n, err := d.client.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]

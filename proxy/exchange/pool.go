@@ -28,6 +28,10 @@ const looks = 2
 // the others have all the streams that the endpoint allows.
 const maxHTTP2Conns = 64
 
+// maxIdle is how many connections of HTTP/1 to one address are kept for clients
+// to come, of those that were dialled before it was known what they speak.
+const maxIdle = 64
+
 // core is the protocol of a connection to an endpoint: h1.Client or h2.Conn.
 type core interface {
 	loop.Core
@@ -110,8 +114,17 @@ func (g *group) dialed(c *net.TCPConn, why reason.Reason) {
 	g.pool.shard.secure(c, g.key.kind, func(s Secured) { g.connected(s, reason.TLSFailed) })
 }
 
-// join takes a connection that others have dialled.
+// join takes a connection that others have dialled, unless there are enough: each
+// client that says nothing at first brings one.
 func (g *group) join(c *net.TCPConn, pending []byte) {
+	enough := maxIdle
+	if g.key.kind == kindHTTP2 {
+		enough = 1
+	}
+	if len(g.ready)+g.dialing >= enough {
+		_ = c.Close()
+		return
+	}
 	g.dialing++
 	if len(pending) > 0 {
 		g.connected(Secured{Conn: c, Pending: pending}, reason.None) // the endpoint speaks plaintext
