@@ -147,11 +147,12 @@ func (s *side) serveHTTP(c accepted, dst netip.AddrPort, d attempt.Dispatcher, f
 func (s *side) relay(kind stats.Kind, c accepted, client, server tcp.End, ended func()) {
 	counters := s.stats.Conn(s.direction, kind)
 	counters.Open()
+	release := c.release // done must not hold on to the connection that is handed over
 	done := func(err error) {
 		counters.Close()
 		ended()
 		s.relayed(err)
-		c.release()
+		release()
 	}
 	w := s.leastBusy()
 	options := tcp.Options{
