@@ -83,7 +83,7 @@ func (r *run) checkOpen(ctx context.Context, t *peers.Target, want int) error {
 	if err != nil {
 		return err
 	}
-	if got, _ := c.Sum("shunt_proxy_connections_active", outbound); got != float64(want) {
+	if got, _ := c.Sum("shunt_proxy_connections_active"); got != float64(want) {
 		return fmt.Errorf("the proxy has %v connections open, want %d", got, want)
 	}
 	return nil
