@@ -5,6 +5,7 @@ package loop_test
 import (
 	"bytes"
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,21 +53,22 @@ func TestSplice(t *testing.T) {
 	var sent bytes.Buffer
 	sent.Write(unsent)
 	got := make(chan []byte, 1)
+	var arrived atomic.Int64
 	go func() {
-		all, _ := io.ReadAll(farTo)
-		got <- all
+		var all bytes.Buffer
+		io.Copy(io.MultiWriter(&all, counter{&arrived}), farTo)
+		got <- all.Bytes()
 	}()
 	write := func(p []byte) {
 		sent.Write(p)
 		far.Write(p)
 	}
 	write([]byte("first, "))
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond) // it is copied, behind what is unsent
 	write(bytes.Repeat([]byte("0123456789abcdef"), 1<<20))
-	time.Sleep(50 * time.Millisecond)
-	for i := range 40 {
+	for i := range 40 { // each by itself
+		eventually(t, func() bool { return arrived.Load() == int64(sent.Len()) })
 		write([]byte{byte('A' + i%26)})
-		time.Sleep(2 * time.Millisecond)
 	}
 	far.CloseWrite()
 	if all := await(t, got); !bytes.Equal(all, sent.Bytes()) {
@@ -83,4 +85,23 @@ func TestSplice(t *testing.T) {
 			t.Errorf("%d bytes spliced, %d copied", s.spliced, s.copied)
 		}
 	})
+}
+
+// counter counts what is written to it.
+type counter struct{ n *atomic.Int64 }
+
+func (c counter) Write(p []byte) (int, error) {
+	c.n.Add(int64(len(p)))
+	return len(p), nil
+}
+
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	for range 10_000 {
+		if ok() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("it does not happen")
 }
