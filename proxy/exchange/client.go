@@ -24,10 +24,6 @@ const (
 	kindHTTP2
 )
 
-const (
-	limitReplay = stats.LimitReplay
-)
-
 // clientConn is a client's connection.
 type clientConn struct {
 	loop.Core

@@ -11,6 +11,7 @@ import (
 	"github.com/shuntmesh/shunt/proxy/message"
 	"github.com/shuntmesh/shunt/proxy/reason"
 	"github.com/shuntmesh/shunt/proxy/route"
+	"github.com/shuntmesh/shunt/proxy/stats"
 )
 
 // phase is how far an exchange is. It only grows, but for an attempt that is
@@ -184,7 +185,7 @@ func (x *exchange) attemptFailed(why reason.Reason) {
 	e := x.release()
 	again := x.attempts.Failed(e, why, x.shard.worker.Now())
 	if again && x.body.lost {
-		x.shard.options.Stats.LimitHit(x.shard.options.Direction, limitReplay)
+		x.shard.options.Stats.LimitHit(x.shard.options.Direction, stats.LimitReplay)
 		again = false
 	}
 	if !again {
