@@ -154,7 +154,7 @@ func (s *side) relay(kind stats.Kind, c accepted, client, server tcp.End, ended 
 		s.relayed(err)
 		release()
 	}
-	w := s.leastBusy()
+	w := s.workers[loop.LeastBusy(s.workers)]
 	options := tcp.Options{
 		IdleTimeout: s.options.IdleTimeout,
 		FromClient:  func(n int) { counters.Received.Add(uint64(n)) },

@@ -7,7 +7,6 @@
 package proxy
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -222,10 +221,6 @@ func (p *proxy) maxStall() float64 {
 		longest = max(longest, w.MaxStall())
 	}
 	return longest.Seconds()
-}
-
-func (p *proxy) leastBusy() *loop.Worker {
-	return slices.MinFunc(p.workers, func(a, b *loop.Worker) int { return cmp.Compare(a.Conns(), b.Conns()) })
 }
 
 func (p *proxy) setState(state int64) {

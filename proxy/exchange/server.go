@@ -87,7 +87,7 @@ func NewServer(o Options) *Server {
 
 // Serve takes a client's connection over and returns at once.
 func (s *Server) Serve(c Client) {
-	shard := s.leastBusy()
+	shard := s.shards[loop.LeastBusy(s.options.Workers)]
 	done := c.Done
 	s.open.Add(1)
 	c.Done = func() { s.open.Done(); done() }
@@ -98,16 +98,6 @@ func (s *Server) Serve(c Client) {
 		}
 		c.Done()
 	}
-}
-
-func (s *Server) leastBusy() *shard {
-	best := s.shards[0]
-	for _, other := range s.shards[1:] {
-		if other.worker.Conns() < best.worker.Conns() {
-			best = other
-		}
-	}
-	return best
 }
 
 // Drain tells every client to reconnect when its requests have ended: GOAWAY,
