@@ -162,6 +162,7 @@ func (p *proxy) run(ctx context.Context) error {
 	if p.security != nil {
 		p.security.run(work, workers.Go)
 	}
+	workers.Go(func() { footprint.Trim(work, p.turns) })
 	for _, w := range p.workers {
 		workers.Go(func() {
 			if err := w.Run(work); err != nil {
@@ -212,6 +213,15 @@ func (p *proxy) stop(work context.Context, endWork context.CancelFunc, sides *sy
 	sides.Wait()
 	endWork()
 	p.resolving.Wait()
+}
+
+// turns counts what the workers have done.
+func (p *proxy) turns() uint64 {
+	var n uint64
+	for _, w := range p.workers {
+		n += w.Turns()
+	}
+	return n
 }
 
 // maxStall is the longest turn of a worker since it was last asked for.

@@ -4,9 +4,6 @@ package loop
 
 import "unsafe"
 
-// Turns is how many turns there were.
-func (w *Worker) Turns() uint64 { return w.turns.Load() }
-
 // Backlog is how many functions wait.
 func (w *Worker) Backlog() int {
 	w.mail.mu.Lock()

@@ -68,3 +68,6 @@ func LeastBusy(workers []*Worker) int {
 
 // Conns is how many connections are open.
 func (w *Worker) Conns() int { return int(w.open.Load()) }
+
+// Turns is how often the worker has looked at its connections so far.
+func (w *Worker) Turns() uint64 { return w.turns.Load() }
