@@ -155,11 +155,7 @@ func (s *side) relay(kind stats.Kind, c accepted, client, server tcp.End, ended 
 		release()
 	}
 	w := s.workers[loop.LeastBusy(s.workers)]
-	options := tcp.Options{
-		IdleTimeout: s.options.IdleTimeout,
-		FromClient:  func(n int) { counters.Received.Add(uint64(n)) },
-		ToClient:    func(n int) { counters.Sent.Add(uint64(n)) },
-	}
+	options := tcp.Options{IdleTimeout: s.options.IdleTimeout, Received: &counters.Received, Sent: &counters.Sent}
 	if !w.Post(func() { tcp.Relay(w, client, server, options, done) }) {
 		_ = client.Conn.Close()
 		_ = server.Conn.Close()

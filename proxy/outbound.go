@@ -70,19 +70,21 @@ func dialReason(err error) reason.Reason {
 type service struct {
 	*proxy
 	dst  netip.AddrPort
-	name string
 	last atomic.Pointer[xds.Service] // for the time in which discovery does not answer
 	away atomic.Bool                 // it did not: the next Pick makes do with last
 }
 
 func newService(p *proxy, dst netip.AddrPort, svc *xds.Service) *service {
-	s := &service{proxy: p, dst: dst, name: svc.Host + ":" + strconv.Itoa(int(svc.Port))}
+	s := &service{proxy: p, dst: dst}
 	s.last.Store(svc)
 	return s
 }
 
-// Service names it in metrics.
-func (s *service) Service() string { return s.name }
+// Service names it in metrics. It is asked for once a connection.
+func (s *service) Service() string {
+	svc := s.last.Load()
+	return svc.Host + ":" + strconv.Itoa(int(svc.Port))
+}
 
 // Pick matches the request against the service's routes and picks from the
 // cluster that they name.

@@ -36,12 +36,12 @@ type clientConn struct {
 	requests    *stats.Requests
 	bytes       *stats.Conn
 	goAway      func()
-	header      loop.Timer // HTTP/1: bounds an unfinished head
-	begun       bool       // bytes came between requests: of the next one's head
-	stale       bool       // a head was unfinished when the timer last ran
-	accepted    bool       // there was a request
-	leaving     bool       // goAway is due
-	active      int        // exchanges
+	header      *loop.Timer // HTTP/1: bounds an unfinished head
+	begun       bool        // bytes came between requests: of the next one's head
+	stale       bool        // a head was unfinished when the timer last ran
+	accepted    bool        // there was a request
+	leaving     bool        // goAway is due
+	active      int         // exchanges
 	done        func()
 }
 
@@ -85,8 +85,8 @@ func (c *clientConn) newCore() loop.Core {
 	}
 	core := h1.NewServer(c.conn, c.shard.h1Options(), c.accept)
 	c.goAway = core.GoAway
-	c.header.F = c.checkHeader
-	c.shard.worker.After(&c.header, c.shard.options.HeaderTimeout)
+	c.header = &loop.Timer{F: c.checkHeader}
+	c.shard.worker.After(c.header, c.shard.options.HeaderTimeout)
 	return core
 }
 
@@ -134,12 +134,14 @@ func (c *clientConn) checkHeader() {
 		return
 	}
 	c.stale = c.begun
-	c.shard.worker.After(&c.header, c.shard.options.HeaderTimeout)
+	c.shard.worker.After(c.header, c.shard.options.HeaderTimeout)
 }
 
 // Closed is the last that is heard of the connection.
 func (c *clientConn) Closed(err error) {
-	c.header.Stop()
+	if c.header != nil {
+		c.header.Stop()
+	}
 	delete(c.shard.conns, c)
 	if c.Core != nil {
 		c.Core.Closed(err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync/atomic"
 )
 
@@ -33,7 +32,6 @@ type Conn struct {
 	ready *readiness // of the driver Goroutines
 
 	received, written *atomic.Uint64
-	local, remote     netip.AddrPort
 }
 
 type flags uint16
@@ -54,12 +52,6 @@ const (
 func (c *Conn) has(f flags) bool { return c.state&f != 0 }
 func (c *Conn) set(f flags)      { c.state |= f }
 func (c *Conn) clear(f flags)    { c.state &^= f }
-
-// LocalAddr is our address, as it was when the connection was adopted.
-func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
-
-// RemoteAddr is the peer's address, as it was when the connection was adopted.
-func (c *Conn) RemoteAddr() netip.AddrPort { return c.remote }
 
 // Count makes received and sent count the socket's bytes; either may be nil.
 // Bytes that were read before Adopt count as received when it is called within

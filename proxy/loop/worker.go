@@ -7,12 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync/atomic"
 	"time"
 )
 
-// Worker owns connections, and calls their cores one at a time. Post, Conns,
+// Worker owns connections, and calls their cores one at a time. Post, Conns, Turns,
 // Load and MaxStall are safe for concurrent use; everything else may be called
 // on the worker only.
 type Worker struct {
@@ -100,7 +99,7 @@ func (w *Worker) After(t *Timer, d time.Duration) {
 // later in this turn; nil for t means that tcp carries plaintext. tcp is taken
 // over in any case: after an error it is closed.
 func (w *Worker) Adopt(tcp *net.TCPConn, pending []byte, t Transport, core func(*Conn) Core) (*Conn, error) {
-	c := &Conn{worker: w, local: addrPort(tcp.LocalAddr()), remote: addrPort(tcp.RemoteAddr())}
+	c := &Conn{worker: w}
 	if w.stopped {
 		_ = tcp.Close()
 		return nil, fmt.Errorf("adopt connection: %w", ErrStopped)
@@ -120,15 +119,6 @@ func (w *Worker) Adopt(tcp *net.TCPConn, pending []byte, t Transport, core func(
 		w.fresh = append(w.fresh, fresh{c, pending})
 	}
 	return c, nil
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := tcp.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // begin starts a turn.

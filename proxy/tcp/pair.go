@@ -3,6 +3,7 @@
 package tcp
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/shuntmesh/shunt/proxy/loop"
@@ -30,7 +31,7 @@ type direction struct {
 	pair  *pair
 	from  *loop.Conn
 	to    *loop.Conn
-	count func(int)
+	count *atomic.Uint64
 	full  int // full reads in a row
 }
 
@@ -63,8 +64,8 @@ func Join(w *loop.Worker, client, server *loop.Conn, o Options, done func(error)
 
 func newPair(w *loop.Worker, o Options, done func(error)) *pair {
 	p := &pair{worker: w, idle: o.IdleTimeout, moved: w.Now(), done: done, open: 2}
-	p.client = direction{pair: p, count: o.FromClient}
-	p.server = direction{pair: p, count: o.ToClient}
+	p.client = direction{pair: p, count: o.Received}
+	p.server = direction{pair: p, count: o.Sent}
 	if p.idle > 0 {
 		p.timer.F = p.lookIdle
 		w.After(&p.timer, p.idle)
@@ -104,7 +105,7 @@ func (d *direction) Receive(p []byte) error {
 // Spliced counts what was relayed.
 func (d *direction) Spliced(n int) {
 	d.pair.moved = d.pair.worker.Now()
-	d.count(n)
+	d.count.Add(uint64(n))
 }
 
 // Drained has the other side go on.

@@ -78,7 +78,7 @@ func join(t testing.TB, w *loop.Worker, idle time.Duration, pendingUp, pendingDo
 	r := &relayed{client: client, server: server, done: make(chan error, 1)}
 	w.Post(func() {
 		tcp.Relay(w, tcp.End{Conn: nearClient, Pending: []byte(pendingUp)}, tcp.End{Conn: nearServer, Pending: []byte(pendingDown)},
-			tcp.Options{IdleTimeout: idle, FromClient: func(n int) { r.up.Add(int64(n)) }, ToClient: func(n int) { r.down.Add(int64(n)) }},
+			tcp.Options{IdleTimeout: idle, Received: &r.up, Sent: &r.down},
 			func(err error) { r.done <- err })
 	})
 	return r
@@ -103,7 +103,7 @@ func TestRelayHalfClose(t *testing.T) {
 		if err := await(t, r.done); err != nil {
 			t.Errorf("done: %v", err)
 		}
-		if r.up.Load() != int64(len(big)+5) || r.down.Load() != 29 {
+		if r.up.Load() != uint64(len(big)+5) || r.down.Load() != 29 {
 			t.Errorf("counted %d and %d bytes", r.up.Load(), r.down.Load())
 		}
 	})
@@ -189,7 +189,7 @@ func TestRelayOfClosed(t *testing.T) {
 			}
 			done := make(chan error, 1)
 			w.Post(func() {
-				tcp.Relay(w, tcp.End{Conn: nearClient, Pending: []byte("x")}, tcp.End{Conn: nearServer}, tcp.Options{FromClient: func(int) {}, ToClient: func(int) {}},
+				tcp.Relay(w, tcp.End{Conn: nearClient, Pending: []byte("x")}, tcp.End{Conn: nearServer}, tcp.Options{Received: new(atomic.Uint64), Sent: new(atomic.Uint64)},
 					func(err error) { done <- err })
 			})
 			if err := await(t, done); !errors.Is(err, net.ErrClosed) {
@@ -231,10 +231,10 @@ func TestJoin(t *testing.T) {
 		}
 		done := make(chan error, 1)
 		joined := make(chan bool)
-		var up, down atomic.Int64
+		var up, down atomic.Uint64
 		w.Post(func() {
 			defer close(joined)
-			tcp.Join(w, c, s, tcp.Options{FromClient: func(n int) { up.Add(int64(n)) }, ToClient: func(n int) { down.Add(int64(n)) }},
+			tcp.Join(w, c, s, tcp.Options{Received: &up, Sent: &down},
 				func(err error) { done <- err })
 		})
 		await(t, joined)
@@ -433,13 +433,12 @@ func TestMemoryOfIdlePairs(t *testing.T) {
 		all[i].client, near[i].client = pair(t)
 		near[i].server, all[i].server = pair(t)
 	}
-	var count atomic.Int64
-	counted := func(n int) { count.Add(int64(n)) }
+	var count atomic.Uint64
 	before := heap()
 	w.Post(func() {
 		for i := range near {
 			tcp.Relay(w, tcp.End{Conn: near[i].client}, tcp.End{Conn: near[i].server},
-				tcp.Options{IdleTimeout: time.Hour, FromClient: counted, ToClient: counted}, func(error) {})
+				tcp.Options{IdleTimeout: time.Hour, Received: &count, Sent: &count}, func(error) {})
 		}
 	})
 	for _, e := range all { // each has had bytes in both directions
@@ -498,6 +497,6 @@ func pair(t testing.TB) (near, far *net.TCPConn) {
 
 type relayed struct {
 	client, server *net.TCPConn // the far ends
-	up, down       atomic.Int64
+	up, down       atomic.Uint64
 	done           chan error
 }

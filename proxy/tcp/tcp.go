@@ -7,6 +7,7 @@ package tcp
 import (
 	"errors"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,6 +26,6 @@ type Options struct {
 	// IdleTimeout ends a pair on which nothing moves in either direction; 0
 	// is never. Peers that died are found by keepalive before.
 	IdleTimeout time.Duration
-	// FromClient and ToClient are called with every count of bytes relayed.
-	FromClient, ToClient func(n int)
+	// Received and Sent count the bytes from and to the client.
+	Received, Sent *atomic.Uint64
 }
