@@ -28,8 +28,9 @@ func (r *run) rest() time.Duration {
 }
 
 // warmConns are open before the growth is measured: code was touched, pools
-// exist.
-const warmConns = 50
+// exist. With fewer, what Go's allocator sets up once for each class of sizes,
+// some 600 KiB, counts as growth.
+const warmConns = 500
 
 // idleConns is the growth of RSS per connection that is open and idle, in a
 // process of its own.
