@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -46,7 +47,7 @@ type Options struct {
 	HeaderTimeout  time.Duration // of one HTTP/1 request header
 	IdleTimeout    time.Duration // of relayed TCP; 0 is never
 
-	Concurrency    int // workers of the data path
+	Concurrency    int // the most workers of the data path; one is at work until it is busy
 	MaxConnections int // per direction
 	MaxStreams     int // per HTTP/2 connection
 	MaxHeaderBytes int // per request
@@ -54,6 +55,10 @@ type Options struct {
 	MemoryLimit int64 // soft, of the Go heap, in bytes; 0 leaves it
 	GCPercent   int   // 0 leaves it
 }
+
+// mostWorkers bounds the default of Concurrency: four workers move what a pod
+// may be expected to ask for, also on a node with many cores.
+const mostWorkers = 4
 
 // DefaultOptions returns what a sidecar runs with.
 func DefaultOptions() Options {
@@ -77,7 +82,7 @@ func DefaultOptions() Options {
 		DetectTimeout:  10 * time.Second,
 		HeaderTimeout:  10 * time.Second,
 		IdleTimeout:    24 * time.Hour,
-		Concurrency:    1,
+		Concurrency:    min(runtime.GOMAXPROCS(0), mostWorkers),
 		MaxConnections: 10_000,
 		MaxStreams:     1000,
 		MaxHeaderBytes: 64 << 10,

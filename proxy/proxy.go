@@ -71,6 +71,7 @@ func Run(ctx context.Context, o Options) error {
 	p := &proxy{options: o, stats: o.Stats}
 	showDiscovery(p.stats, o.Resolver)
 	p.stats.Gauge("loop_max_stall_seconds", p.maxStall)
+	p.stats.Gauge("loop_workers_active", p.activeWorkers)
 	if err := p.open(ctx); err != nil {
 		return err
 	}
@@ -231,6 +232,16 @@ func (p *proxy) maxStall() float64 {
 		longest = max(longest, w.MaxStall())
 	}
 	return longest.Seconds()
+}
+
+// activeWorkers is how many workers have connections.
+func (p *proxy) activeWorkers() (n float64) {
+	for _, w := range p.workers {
+		if w.Conns() > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func (p *proxy) setState(state int64) {

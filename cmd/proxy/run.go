@@ -140,7 +140,7 @@ func numberFlags(fs *flag.FlagSet, o *proxy.Options) {
 		now         int64
 		name, usage string
 	}{
-		{func(v int64) { o.Concurrency = int(v) }, int64(o.Concurrency), "concurrency", "workers of the data path; more than one costs CPU for each request"},
+		{func(v int64) { o.Concurrency = int(v) }, int64(o.Concurrency), "concurrency", "the most workers of the data path: one is at work until it is busy, then the next takes new connections"},
 		{func(v int64) { o.MaxConnections = int(v) }, int64(o.MaxConnections), "max-connections", "connections open at once, per direction"},
 		{func(v int64) { o.MaxStreams = int(v) }, int64(o.MaxStreams), "max-streams", "streams open at once on one HTTP/2 connection"},
 		{func(v int64) { o.MaxHeaderBytes = int(v) }, int64(o.MaxHeaderBytes), "max-header-bytes", "bytes of one request's header"},

@@ -54,18 +54,6 @@ func (w *Worker) Load() float64 { return w.gauge.load(time.Since(w.base)) }
 // as long, everything else on the worker waited.
 func (w *Worker) MaxStall() time.Duration { return time.Duration(w.gauge.longest.Swap(0)) }
 
-// LeastBusy is the index of the worker with the fewest connections. There must be
-// one.
-func LeastBusy(workers []*Worker) int {
-	best := 0
-	for i, w := range workers {
-		if w.Conns() < workers[best].Conns() {
-			best = i
-		}
-	}
-	return best
-}
-
 // Conns is how many connections are open.
 func (w *Worker) Conns() int { return int(w.open.Load()) }
 

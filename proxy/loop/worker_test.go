@@ -233,6 +233,25 @@ func TestLoadAndStall(t *testing.T) {
 	})
 }
 
+// TestLeastBusyOfWorkers: the second is at work when the first has too much.
+func TestLeastBusyOfWorkers(t *testing.T) {
+	eachDriver(t, func(t *testing.T, w *worker) {
+		second := start(t, loop.Options{})
+		both := []*loop.Worker{w.Worker, second.Worker}
+		w.adopt(&core{})
+		w.do(func() {})
+		if i := loop.LeastBusy(both); i != 0 {
+			t.Errorf("worker %d", i)
+		}
+		for deadline := time.Now().Add(5 * time.Second); loop.LeastBusy(both) == 0; {
+			if time.Now().After(deadline) {
+				t.Fatalf("load %v, and still the first", w.Load())
+			}
+			w.do(func() { time.Sleep(50 * time.Millisecond) })
+		}
+	})
+}
+
 // replaced is the core of a connection that makes room for others.
 type replaced struct {
 	core
