@@ -88,6 +88,11 @@ e2e: ## A real two-node cluster, the demo's figures and the end-to-end tests; ne
 conformance: ## The RFCs by the suites of others: h2spec, strictly, on both listeners
 	@$(GO) test -C test/conformance -count=1 -v ./... | grep -E '^(FIGURE|ok|FAIL|---|panic)|_test.go'
 
+.PHONY: profile
+profile: ## Measure anew the profile that the compiler optimises the proxy by; 3 min
+	@$(GO) build -C test/bench -o ../../$(BIN)/bench . && exec $(BIN)/bench -source test/bench \
+		-only '^(grpc\.(c8m10|c50m1|8ep)|http1|tcp\.pingpong|mtls\.c8m10)$$' -targets '^shunt$$' -reps 5 -profile cmd/proxy/default.pgo
+
 .PHONY: bench
 bench: ## Compare with haproxy, nginx, Envoy and others on this machine; 15 min
 	@$(GO) build -C test/bench -o ../../$(BIN)/bench . && exec $(BIN)/bench -source test/bench $(BENCHFLAGS)

@@ -5,6 +5,7 @@ module github.com/shuntmesh/shunt/test/bench
 go 1.26.0
 
 require (
+	github.com/google/pprof v0.0.0-20260906184651-6331bc6350fe
 	github.com/shuntmesh/shunt v0.0.0
 	github.com/valyala/fasthttp v1.69.0
 	google.golang.org/grpc v1.85.0

@@ -95,6 +95,7 @@ func parse(args []string, stdout, stderr io.Writer) (*settings, error) {
 	fs.BoolVar(&s.list, "list", false, "list scenarios, figures and goals")
 	fs.BoolVar(&s.writeDocs, "write-docs", false, "write docs/performance.md and its plot from -json, and measure nothing")
 	fs.StringVar(&s.json, "json", "", "file of the results (default out/bench.json of the repository, out/bench-partial.json for a part)")
+	fs.StringVar(&s.suite.Profile, "profile", "", "file for a CPU profile of ours, over all that is measured")
 	fs.DurationVar(&s.timeout, "timeout", 45*time.Minute, "of the whole run")
 	pattern(fs, &s.suite.Only, "only", "run scenarios whose name, or a figure's, matches the expression")
 	pattern(fs, &s.suite.Targets, "targets", "run targets whose name matches, and the direct way")

@@ -15,6 +15,9 @@ import (
 	"github.com/shuntmesh/shunt/test/bench/process"
 )
 
+// Profile is where the product keeps the CPU profile that the compiler goes by.
+const Profile = "cmd/proxy/default.pgo"
+
 // Build compiles our own programs, as the product's are compiled: those of this
 // module, whose folder is source, and the product's proxy.
 func Build(ctx context.Context, source, dir string) (map[string]load.Tool, error) {
@@ -23,14 +26,21 @@ func Build(ctx context.Context, source, dir string) (map[string]load.Tool, error
 		return nil, err
 	}
 	tools := map[string]load.Tool{}
+	product := filepath.Join(source, "../..")
+	profile, err := filepath.Abs(filepath.Join(product, Profile))
+	if err != nil {
+		return nil, err
+	}
 	for _, b := range []struct {
 		folder   string
+		profile  string
 		packages []string
 	}{
-		{source, []string{"backend", "gateway", "sidecar", "control"}},
-		{filepath.Join(source, "../.."), []string{"cmd/proxy"}},
+		{source, "off", []string{"backend", "gateway", "control"}},
+		{source, profile, []string{"sidecar"}},
+		{product, "auto", []string{"cmd/proxy"}},
 	} {
-		args := []string{"build", "-C", b.folder, "-trimpath", "-ldflags=-s -w", "-o", bin + "/"} // -C must come first
+		args := []string{"build", "-C", b.folder, "-trimpath", "-ldflags=-s -w", "-pgo=" + b.profile, "-o", bin + "/"} // -C must come first
 		for _, p := range b.packages {
 			args = append(args, "./"+p)
 			name := filepath.Base(p)

@@ -88,6 +88,9 @@ func (s Setup) sidecar(ctx context.Context, t *Target, args []string) (outbound,
 		"-outbound-listen", outbound.String(), "-inbound-listen", inbound.String(), "-ready-listen", ready.String(),
 		"-admin-listen", free[3].String(), "-metrics-listen", free[4].String())
 	metrics = fmt.Sprintf("http://%v/metrics", free[4])
+	if s.Profiles != "" {
+		args = append(args, "-profile", filepath.Join(s.Profiles, outbound.String()+".pprof")) // a port is used once
+	}
 	err = s.run(ctx, t, ready, process.Spec{Name: "sidecar", Env: one(), Args: args})
 	return
 }

@@ -25,7 +25,9 @@ type Setup struct {
 	Tools map[string]load.Tool
 	Ports *process.Ports
 	Dir   string // for configurations and logs
-	Certs certs.Files
+	// Profiles is a folder for CPU profiles of ours; "" takes none.
+	Profiles string
+	Certs    certs.Files
 }
 
 // Ask says what a target is to do.

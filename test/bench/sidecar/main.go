@@ -41,14 +41,19 @@ type settings struct {
 	inbound   netip.AddrPort
 	routes    int
 	tls       tlsFiles
+	profile   string
 }
 
-// run ends when ctx does and all that it started has ended.
 func run(ctx context.Context, args []string) error {
 	s, err := parse(args)
 	if err != nil {
 		return err
 	}
+	return profiled(s.profile, func() error { return serve(ctx, s) })
+}
+
+// serve ends when ctx does and all that it started has ended.
+func serve(ctx context.Context, s *settings) (err error) {
 	s.tls.apply(&s.proxy)
 	s.proxy.Origin = newOrigin(s)
 	if s.discovery.Address == "" {
@@ -91,6 +96,7 @@ func parse(args []string) (*settings, error) {
 	fs.StringVar(&s.tls.cert, "tls-cert", "", "certificate that is shown")
 	fs.StringVar(&s.tls.key, "tls-key", "", "its key")
 	fs.StringVar(&s.tls.ca, "tls-ca", "", "authority that peers are verified with: mutual TLS")
+	fs.StringVar(&s.profile, "profile", "", "file to write a CPU profile to")
 	_ = fs.Parse(args)
 
 	o.AdminSocket = ""

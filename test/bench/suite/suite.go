@@ -35,6 +35,7 @@ type Options struct {
 	Quick    bool           // shows that everything works; figures mean nothing
 	Only     *regexp.Regexp // scenarios, by their name or a figure's
 	Targets  *regexp.Regexp
+	Profile  string    // file for a CPU profile of ours over all that was measured
 	Progress io.Writer // for people
 }
 
@@ -60,6 +61,9 @@ func Run(ctx context.Context, o Options) (*report.Result, error) {
 	defer func() { _ = os.RemoveAll(dir) }()
 	r := &run{Options: o}
 	r.setup = peers.Setup{Tools: map[string]load.Tool{}, Ports: process.NewPorts(), Dir: dir}
+	if o.Profile != "" {
+		r.setup.Profiles = dir
+	}
 	if r.setup.Certs, err = certs.Write(dir, time.Now()); err != nil {
 		return nil, err
 	}
@@ -77,7 +81,7 @@ func Run(ctx context.Context, o Options) (*report.Result, error) {
 		}
 	}
 	r.result.Judge()
-	return r.result, nil
+	return r.result, r.mergeProfiles()
 }
 
 // lock keeps two runs from measuring one another. The kernel takes it back when
