@@ -42,18 +42,8 @@ func parseField(line []byte) (*message.Field, error) {
 	}
 	text := string(line)
 	f := &message.Field{Name: lower(text[:colon]), Value: trim(text[colon+1 : len(text)-2]), Line: text}
-	f.Sensitive = isSensitive(f.Name)
+	f.Sensitive = message.Sensitive(f.Name)
 	return f, nil
-}
-
-// isSensitive tells of which names nobody shall be able to guess the values by
-// what compresses well (RFC 7541, 7.1.3), or by what is found quickly.
-func isSensitive(name string) bool {
-	switch name {
-	case "authorization", "cookie", "proxy-authorization", "set-cookie":
-		return true
-	}
-	return false
 }
 
 // worthKeeping is false for fields that rarely come twice: they would only push
@@ -61,19 +51,12 @@ func isSensitive(name string) bool {
 // second have the same, nor is a short Content-Length.
 func worthKeeping(f *message.Field) bool {
 	switch f.Name {
+	case "date":
+		return true
 	case "content-length":
 		return len(f.Value) <= 3
-	case "age", "content-range", "etag", "expires", "if-match", "if-modified-since",
-		"if-none-match", "if-range", "if-unmodified-since", "last-modified", "location", "range", "server-timing":
-		return false
-	case "traceparent", "tracestate", "baggage", "b3", "uber-trace-id", "x-datadog-trace-id", "x-datadog-parent-id",
-		"x-datadog-tags", "x-amzn-trace-id", "x-cloud-trace-context", "sw8", "sw8-correlation":
-		return false
-	case "request-id", "x-request-id", "x-correlation-id", "x-request-start", "idempotency-key", "x-response-time",
-		"x-runtime", "x-envoy-upstream-service-time", "sec-websocket-key", "sec-websocket-accept":
-		return false
 	}
-	return !f.Sensitive && !strings.HasPrefix(f.Name, "x-b3-")
+	return !f.Sensitive && !message.Volatile(f.Name)
 }
 
 // elements calls f with each element of a list (RFC 9110, 5.6.1).
