@@ -94,10 +94,11 @@ func Run(ctx context.Context, client *net.TCPConn, dial Dial, o Options) (Result
 	if err != nil {
 		return Result{}, err
 	}
-	if p := sniff.Client(begun); p == sniff.HTTP1 || p == sniff.HTTP2 {
-		return Result{Protocol: p, Client: begun}, nil // its requests find endpoints by themselves
+	verdict := sniff.Client(begun)
+	if verdict == sniff.HTTP1 || verdict == sniff.HTTP2 {
+		return Result{Protocol: verdict, Client: begun}, nil // its requests find endpoints by themselves
 	}
-	d := &detection{client: client, dial: dial, options: o, begun: begun}
+	d := &detection{client: client, dial: dial, options: o, begun: begun, decided: verdict}
 	stop := context.AfterFunc(ctx, func() { d.update(func() { d.ended = true }) })
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
@@ -131,10 +132,10 @@ var ErrSilent = errors.New("no upstream and a silent client")
 
 func (d *detection) listenToClient(ctx context.Context) (sniff.Protocol, []byte, error) {
 	buf := d.begun
+	if d.decided != sniff.More {
+		return d.decided, buf, nil
+	}
 	if len(buf) > 0 {
-		if p := sniff.Client(buf); p != sniff.More {
-			return p, buf, nil
-		}
 		d.said()
 	}
 	for {
