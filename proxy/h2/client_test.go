@@ -143,8 +143,8 @@ func TestClientGetsGoAway(t *testing.T) {
 	a, b, c := r.open(requestHead(), true), r.open(requestHead(), true), r.open(requestHead(), true)
 	r.changed = 0
 	r.feed(goAway(1<<31-1, message.NoError))
-	if r.c.Room() != 0 || !r.c.GoingAway() || r.changed != 1 {
-		t.Errorf("room is %d, going away %t, changed called %d times", r.c.Room(), r.c.GoingAway(), r.changed)
+	if r.c.Room() != 0 || !r.c.goingAway() || r.changed != 1 {
+		t.Errorf("room is %d, going away %t, changed called %d times", r.c.Room(), r.c.goingAway(), r.changed)
 	}
 	r.feed(goAway(3, message.NoError))
 	expect(t, "events above the last", c.events, "reset REFUSED_STREAM unprocessed")
@@ -250,23 +250,5 @@ func TestConnectionLost(t *testing.T) {
 	r.feed([]byte{0, 0})
 	if err := r.c.End(); err == nil {
 		t.Error("End within a frame is no error")
-	}
-}
-
-func TestPing(t *testing.T) {
-	r := newClient(t, Options{})
-	if !r.c.Acked() {
-		t.Error("not acked before the first Ping")
-	}
-	r.c.Ping()
-	r.c.Ping()
-	expect(t, "output", r.output(), "PING alive?  ", "PING alive?  ")
-	r.feed(raw(framePing, flagAck, 0, pingAlive), raw(framePing, flagAck, 0, "whatever"))
-	if r.c.Acked() {
-		t.Error("acked by one of two")
-	}
-	r.feed(raw(framePing, flagAck, 0, pingAlive))
-	if !r.c.Acked() {
-		t.Error("not acked")
 	}
 }

@@ -81,7 +81,6 @@ type Conn struct {
 	calm   int // frames without progress that are left; see spend
 	resets int // streams that came to nothing; see annoyed
 
-	ping  pingState
 	leave leaveState
 
 	busy    bool // within a call from the loop
@@ -102,7 +101,7 @@ func NewServer(w Wire, o Options, accept func(message.Stream) message.Handler) *
 
 // NewClient returns the core of a connection to a server, and sends the preface
 // and its SETTINGS. changed (which may be nil) is called when Room is no longer
-// zero, or when GoingAway has become true: at the end of a call from the loop,
+// zero, or when it has become so for good: at the end of a call from the loop,
 // or, when a stream is reset or ended outside of one, from within that.
 func NewClient(w Wire, o Options, changed func()) *Conn {
 	c := newConn(w, o)
@@ -138,7 +137,7 @@ func (c *Conn) Open(h message.Handler) message.Stream {
 // streams (100 until its SETTINGS arrived) less those that are open; 0 once
 // either side goes away. It is 0 on a server.
 func (c *Conn) Room() int {
-	if c.server() || c.err != nil || c.GoingAway() {
+	if c.server() || c.err != nil || c.goingAway() {
 		return 0
 	}
 	ids := (maxStreamID - int64(c.lastID)) / 2
@@ -148,9 +147,9 @@ func (c *Conn) Room() int {
 // Streams is how many streams are open.
 func (c *Conn) Streams() int { return c.open }
 
-// GoingAway tells that the connection takes no new streams: GoAway was called,
+// goingAway tells that the connection takes no new streams: GoAway was called,
 // the peer said GOAWAY, or the connection failed.
-func (c *Conn) GoingAway() bool {
+func (c *Conn) goingAway() bool {
 	return c.err != nil || c.closing || c.leave.started || c.leave.received
 }
 

@@ -54,26 +54,8 @@ func (c *Conn) readReset(h frameHeader, p []byte) error {
 	return nil
 }
 
-// Payloads of our PINGs.
-const (
-	pingAlive = "alive?  "
-	pingLeave = "leaving?"
-)
-
-// pingState is about PINGs that we sent.
-type pingState struct{ sent, acked uint32 }
-
-// Ping asks the peer for a sign of life.
-func (c *Conn) Ping() {
-	if c.closing {
-		return
-	}
-	c.ping.sent++
-	c.writePing(0, []byte(pingAlive))
-}
-
-// Acked tells whether the peer answered every Ping.
-func (c *Conn) Acked() bool { return c.ping.acked == c.ping.sent }
+// pingLeave is the payload of the PING that goes with a warning of GOAWAY.
+const pingLeave = "leaving?"
 
 func (c *Conn) readPing(h frameHeader, p []byte) error {
 	switch {
@@ -83,8 +65,6 @@ func (c *Conn) readPing(h frameHeader, p []byte) error {
 		return connError(message.FrameSizeError, "PING has a bad length")
 	case !h.has(flagAck):
 		c.writePing(flagAck, p)
-	case string(p) == pingAlive:
-		c.ping.acked = min(c.ping.acked+1, c.ping.sent)
 	case string(p) == pingLeave && c.leave.started && !c.leave.final:
 		c.lastGoAway()
 	}

@@ -87,7 +87,6 @@ func TestNothingFollowsGoAway(t *testing.T) {
 			for _, other := range r.streams {
 				other.s.Reset(message.Cancel)
 			}
-			r.c.Ping()
 			r.c.GoAway()
 		}
 	}

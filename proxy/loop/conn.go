@@ -3,9 +3,6 @@
 package loop
 
 import (
-	"errors"
-	"fmt"
-	"net"
 	"sync/atomic"
 )
 
@@ -46,7 +43,7 @@ const (
 	wantFIN                    // CloseWrite
 	sentFIN                    // FIN is behind all of the output
 	aborting                   // Abort
-	gone                       // closed or detached
+	gone                       // closed
 )
 
 func (c *Conn) has(f flags) bool { return c.state&f != 0 }
@@ -57,9 +54,6 @@ func (c *Conn) clear(f flags)    { c.state &^= f }
 // Bytes that were read before Adopt count as received when it is called within
 // Adopt's core or at once thereafter.
 func (c *Conn) Count(received, sent *atomic.Uint64) { c.received, c.written = received, sent }
-
-// SetCore makes core the one that is called from now on.
-func (c *Conn) SetCore(core Core) { c.core = core }
 
 // Output is the buffer that goes to the peer: append to it, and do nothing else
 // with it. It is written once, at the end of the turn.
@@ -146,23 +140,6 @@ func (c *Conn) CloseWrite() {
 func (c *Conn) Abort() {
 	c.set(aborting)
 	c.touch()
-}
-
-// Detach hands the connection back, and the core is not called any more. It must
-// be plaintext, with nothing unsent; after an error it is as it was.
-func (c *Conn) Detach() (*net.TCPConn, error) {
-	if c.has(gone|aborting) || c.closing != nil {
-		return nil, net.ErrClosed
-	}
-	if c.secure != nil || c.source != nil || c.Unsent() > 0 {
-		return nil, errors.New("detach connection: it holds bytes or keys")
-	}
-	tcp, err := c.worker.driver.detach(c)
-	if err != nil {
-		return nil, fmt.Errorf("detach connection: %w", err) // it stays as it was
-	}
-	c.worker.remove(c)
-	return tcp, nil
 }
 
 // touch has the connection looked after at the end of the turn.

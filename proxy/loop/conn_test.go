@@ -280,10 +280,9 @@ func TestCloseIsBounded(t *testing.T) {
 	})
 }
 
-func TestAdoptAndDetach(t *testing.T) {
+func TestAdopt(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *worker) {
-		near, far := pair(t)
-		var tcp *net.TCPConn
+		near, _ := pair(t)
 		got := make(chan string, 10)
 		c := &core{receive: func(_ *core, p []byte) error { got <- string(p); return nil }}
 		w.take(near, "pending", nil, c)
@@ -292,58 +291,6 @@ func TestAdoptAndDetach(t *testing.T) {
 		}
 		if s := await(t, got); s != "pending" {
 			t.Errorf("got %q", s)
-		}
-		io.WriteString(far, "a")
-		await(t, got)
-		w.do(func() {
-			var err error
-			if tcp, err = c.conn.Detach(); err != nil {
-				t.Error(err)
-			}
-			if _, err := c.conn.Detach(); !errors.Is(err, net.ErrClosed) {
-				t.Errorf("Detach twice: %v", err)
-			}
-			*c.conn.Output() = append(*c.conn.Output(), "lost"...)
-			c.conn.Close()
-		})
-		io.WriteString(far, "b")
-		buf := make([]byte, 10)
-		if n, err := tcp.Read(buf); string(buf[:n]) != "b" || err != nil {
-			t.Errorf("detached, it reads %q, %v", buf[:n], err)
-		}
-		again := &core{receive: func(_ *core, p []byte) error { got <- string(p); return nil }}
-		w.take(tcp, "", nil, again)
-		io.WriteString(far, "c")
-		if s := await(t, got); s != "c" {
-			t.Errorf("adopted again, it got %q", s)
-		}
-		if len(c.closed) > 0 {
-			t.Error("the first core was told of a close")
-		}
-	})
-}
-
-// TestSetCore: the rest of a connection goes to another core.
-func TestSetCore(t *testing.T) {
-	eachDriver(t, func(t *testing.T, w *worker) {
-		second := echo()
-		second.closed = make(chan error, 1)
-		first := &core{receive: func(c *core, p []byte) error {
-			second.conn = c.conn
-			c.conn.SetCore(second)
-			return second.Receive(p)
-		}}
-		far := w.adopt(first)
-		for range 3 {
-			io.WriteString(far, "ping")
-			buf := make([]byte, 4)
-			if _, err := io.ReadFull(far, buf); string(buf) != "ping" || err != nil {
-				t.Errorf("got %q, %v", buf, err)
-			}
-		}
-		far.Close()
-		if err := await(t, second.closed); err != nil || len(first.closed) > 0 {
-			t.Error(err)
 		}
 	})
 }

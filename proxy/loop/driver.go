@@ -34,6 +34,4 @@ type driver interface {
 	unsplice(c *Conn, p *pipe) (int, error)
 	closeWrite(c *Conn)
 	close(c *Conn, reset bool)
-	// detach is the opposite of adopt.
-	detach(c *Conn) (*net.TCPConn, error)
 }

@@ -272,16 +272,6 @@ func (d *epoll) control(op, fd int, mask uint32, id int32) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(d.fd, op, fd, &e))
 }
 
-func (d *epoll) detach(c *Conn) (*net.TCPConn, error) {
-	tcp, err := tcpConn(int(c.fd))
-	if err != nil {
-		return nil, err
-	}
-	d.ignore(c) // which closing would not do: tcp has a duplicate
-	d.forget(c)
-	return tcp, nil
-}
-
 func (d *epoll) close(c *Conn, reset bool) {
 	if reset {
 		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})

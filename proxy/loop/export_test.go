@@ -18,3 +18,11 @@ const (
 
 // FD is the connection's descriptor, of the driver Epoll.
 func (c *Conn) FD() int { return int(c.fd) }
+
+// Vanish closes the connection within the turn, and tells nobody.
+func (c *Conn) Vanish() {
+	if !c.has(gone) {
+		c.worker.driver.close(c, false)
+		c.worker.remove(c)
+	}
+}

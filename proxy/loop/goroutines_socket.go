@@ -5,10 +5,7 @@
 package loop
 
 import (
-	"net"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 func (d *goroutines) read(c *Conn, p []byte) (int, error) {
@@ -52,20 +49,6 @@ func (d *goroutines) close(c *Conn, reset bool) {
 		_ = c.ready.tcp.SetLinger(0)
 	}
 	_ = c.ready.tcp.Close() // ends the goroutines that wait
-}
-
-func (d *goroutines) detach(c *Conn) (*net.TCPConn, error) {
-	fd, err := duplicate(c.ready.tcp)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd) // tcpConn has made another
-	tcp, err := tcpConn(fd)
-	if err != nil {
-		return nil, err
-	}
-	_ = c.ready.tcp.Close()
-	return tcp, nil
 }
 
 func (d *goroutines) canSplice() bool                    { return false }

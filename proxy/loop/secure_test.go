@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -211,38 +210,6 @@ func TestSend(t *testing.T) {
 				t.Errorf("%s: closed with %v", name, err)
 			}
 			w.do(func() { c.conn.Send([]byte("late")); c.conn.Close() }) // it does no harm
-		}
-	})
-}
-
-// TestDetachRefuses what would lose bytes or keys.
-func TestDetachRefuses(t *testing.T) {
-	eachDriver(t, func(t *testing.T, w *worker) {
-		near, far := pair(t)
-		c := echo()
-		w.take(near, "", nil, c)
-		tlsNear, tlsFar := pair(t)
-		s := echo()
-		w.take(tlsNear, "", &toy{}, s)
-		w.do(func() {
-			*c.conn.Output() = append(*c.conn.Output(), "unsent"...)
-			if _, err := c.conn.Detach(); err == nil {
-				t.Error("detached with unsent output")
-			}
-			if _, err := s.conn.Detach(); err == nil {
-				t.Error("detached with a transport")
-			}
-			c.conn.Close()
-			if _, err := c.conn.Detach(); !errors.Is(err, net.ErrClosed) {
-				t.Errorf("detached while closing: %v", err)
-			}
-		})
-		if got, err := io.ReadAll(far); string(got) != "unsent" || err != nil {
-			t.Errorf("got %q, %v", got, err)
-		}
-		tlsFar.Close()
-		if err := await(t, s.closed); err != nil {
-			t.Errorf("closed with %v", err)
 		}
 	})
 }

@@ -5,7 +5,6 @@
 package loop
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"syscall"
@@ -31,25 +30,6 @@ func duplicate(tcp *net.TCPConn) (int, error) {
 		return 0, err
 	}
 	return fd, os.NewSyscallError("fcntl", dupErr)
-}
-
-// tcpConn returns a connection with a duplicate of fd.
-func tcpConn(fd int) (*net.TCPConn, error) {
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	file := os.NewFile(uintptr(dup), "tcp")
-	defer file.Close() // FileConn has a duplicate of its own
-	conn, err := net.FileConn(file)
-	if err != nil {
-		return nil, err
-	}
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		return nil, fmt.Errorf("not TCP but %T", conn)
-	}
-	return tcp, nil
 }
 
 // socketError takes the pending error of a socket.

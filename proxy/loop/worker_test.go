@@ -273,10 +273,8 @@ func TestReuseWithinBatch(t *testing.T) {
 		once := sync.OnceFunc(func() {
 			fds := map[int]bool{}
 			for _, c := range first {
-				if tcp, err := c.conn.Detach(); err == nil {
-					fds[c.conn.FD()] = true
-					tcp.Close()
-				}
+				fds[c.conn.FD()] = true
+				c.conn.Vanish()
 			}
 			for _, near := range nears {
 				c := &core{closed: make(chan error, 1)}

@@ -51,17 +51,6 @@ func Relay(w *loop.Worker, client, server End, o Options, done func(error)) {
 	}
 }
 
-// Join is Relay for connections that are w's already, such as those of a request
-// that was upgraded: from now on theirs are the cores of the relay. What else was
-// read from them must have been sent on. Neither may have ended or be paused.
-func Join(w *loop.Worker, client, server *loop.Conn, o Options, done func(error)) {
-	p := newPair(w, o, done)
-	p.client.from, p.client.to = client, server
-	p.server.from, p.server.to = server, client
-	client.SetCore(&p.client)
-	server.SetCore(&p.server)
-}
-
 func newPair(w *loop.Worker, o Options, done func(error)) *pair {
 	p := &pair{worker: w, idle: o.IdleTimeout, moved: w.Now(), done: done, open: 2}
 	p.client = direction{pair: p, count: o.Received}

@@ -205,55 +205,6 @@ func TestRelayOfClosed(t *testing.T) {
 	})
 }
 
-// held is a core that keeps what it gets.
-type held struct{ got chan string }
-
-func (h *held) Receive(p []byte) error { h.got <- string(p); return nil }
-func (h *held) End() error             { return nil }
-func (h *held) Drained()               {}
-func (h *held) Closed(error)           { h.got <- "closed" }
-
-// TestJoin: connections that had other cores before are relayed between.
-func TestJoin(t *testing.T) {
-	eachDriver(t, func(t *testing.T, w *loop.Worker, _ func()) {
-		client, nearClient := pair(t)
-		nearServer, server := pair(t)
-		before := &held{got: make(chan string, 10)}
-		core := func(*loop.Conn) loop.Core { return before }
-		var c, s *loop.Conn
-		w.Post(func() {
-			c, _ = w.Adopt(nearClient, nil, nil, core)
-			s, _ = w.Adopt(nearServer, nil, nil, core)
-		})
-		io.WriteString(client, "upgrade")
-		if got := await(t, before.got); got != "upgrade" {
-			t.Errorf("before: %q", got)
-		}
-		done := make(chan error, 1)
-		joined := make(chan bool)
-		var up, down atomic.Uint64
-		w.Post(func() {
-			defer close(joined)
-			tcp.Join(w, c, s, tcp.Options{Received: &up, Sent: &down},
-				func(err error) { done <- err })
-		})
-		await(t, joined)
-		io.WriteString(client, "ping")
-		client.CloseWrite()
-		if got, err := io.ReadAll(server); string(got) != "ping" || err != nil {
-			t.Errorf("server got %q, %v", got, err)
-		}
-		io.WriteString(server, "pong!")
-		server.Close()
-		if got, err := io.ReadAll(client); string(got) != "pong!" || err != nil {
-			t.Errorf("client got %q, %v", got, err)
-		}
-		if err := await(t, done); err != nil || up.Load() != 4 || down.Load() != 5 || len(before.got) > 0 {
-			t.Errorf("done: %v, counted %d and %d", err, up.Load(), down.Load())
-		}
-	})
-}
-
 // TestRelayOfMuch: bytes arrive whole in both directions at once, spliced on
 // Linux, past a reader that is now and then slow.
 func TestRelayOfMuch(t *testing.T) {
