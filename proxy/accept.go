@@ -62,6 +62,8 @@ func (s *side) dialed(why reason.Reason) {
 			"ipv4", s.options.InboundSource4, "ipv6", s.options.InboundSource6)
 	case reason.NoDescriptors:
 		s.stats.LimitHit(s.direction, stats.LimitDescriptors)
+	case reason.ConnectTimeout:
+		s.stats.LimitHit(s.direction, stats.LimitConnect)
 	}
 }
 
@@ -155,7 +157,12 @@ func (s *side) relay(kind stats.Kind, c accepted, client, server tcp.End, ended 
 		release()
 	}
 	w := s.workers[loop.LeastBusy(s.workers)]
-	options := tcp.Options{IdleTimeout: s.options.IdleTimeout, Received: &counters.Received, Sent: &counters.Sent}
+	options := tcp.Options{
+		IdleTimeout: s.options.IdleTimeout,
+		Received:    &counters.Received,
+		Sent:        &counters.Sent,
+		LimitHit:    func(name string) { s.stats.LimitHit(s.direction, stats.Limit(name)) },
+	}
 	if !w.Post(func() { tcp.Relay(w, client, server, options, done) }) {
 		_ = client.Conn.Close()
 		_ = server.Conn.Close()
@@ -166,10 +173,10 @@ func (s *side) relay(kind stats.Kind, c accepted, client, server tcp.End, ended 
 // relayed says how a relay ended.
 func (s *side) relayed(err error) {
 	switch {
-	case errors.Is(err, tcp.ErrIdle):
-		s.stats.LimitHit(s.direction, stats.LimitIdle)
-	case errors.Is(err, loop.ErrStopped):
+	case errors.Is(err, tcp.ErrIdle): // it is counted
+	case errors.Is(err, loop.ErrStopped), errors.Is(err, context.Canceled): // by endWork
 		s.stats.Error(s.direction, reason.DrainTimeout)
+		s.stats.LimitHit(s.direction, stats.LimitDrain)
 	case err != nil:
 		s.options.Log.Debug("connection reset", "direction", s.direction, "error", err)
 	}

@@ -332,7 +332,7 @@ func TestManyStreams(t *testing.T) {
 
 func TestHeaderLimit(t *testing.T) {
 	app := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	in := start(t, func(o *proxy.Options) { o.Origin, o.MaxHeaderBytes = fixed{app}, 2048 })
+	in := start(t, func(o *proxy.Options) { o.Origin, o.HTTP1.MaxHeaderBytes = fixed{app}, 2048 })
 	req, _ := http.NewRequest(http.MethodGet, "http://a/", nil)
 	req.Header.Set("X-Long", strings.Repeat("a", 3000))
 	res, err := clientTo(t, in.inbound).Do(req)

@@ -13,8 +13,13 @@ import (
 
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/proxy/admin"
+	"github.com/shuntmesh/shunt/proxy/exchange"
+	"github.com/shuntmesh/shunt/proxy/h1"
+	"github.com/shuntmesh/shunt/proxy/h2"
+	"github.com/shuntmesh/shunt/proxy/loop"
 	"github.com/shuntmesh/shunt/proxy/origdst"
 	"github.com/shuntmesh/shunt/proxy/stats"
+	"github.com/shuntmesh/shunt/proxy/transport"
 )
 
 // Options of a proxy. DefaultOptions has a value for each but the Resolver.
@@ -40,17 +45,24 @@ type Options struct {
 
 	TLS TLS
 
-	DrainTimeout   time.Duration // from the end of ctx to the cut
-	ConnectTimeout time.Duration // of one attempt
-	ResolveTimeout time.Duration // of the question to discovery, then passed through
-	DetectTimeout  time.Duration // see detect.Options; not on the way of any known protocol
-	HeaderTimeout  time.Duration // of one HTTP/1 request header
-	IdleTimeout    time.Duration // of relayed TCP; 0 is never
+	// The limits; Limits tells about each. Those of HTTP are in HTTP1, HTTP2 and
+	// Exchange.
+	DrainTimeout     time.Duration // from the end of ctx to the cut
+	ConnectTimeout   time.Duration // of one attempt
+	ResolveTimeout   time.Duration // of the question to discovery, then passed through
+	DetectTimeout    time.Duration // see detect.Options; not on the way of any known protocol
+	HandshakeTimeout time.Duration // of TLS
+	IdleTimeout      time.Duration // of relayed TCP; 0 is never
+	CloseTimeout     time.Duration // for a peer that does not take the rest
+	MaxConnections   int           // per direction
+	MaxDescriptors   int           // of the process; 0 leaves what it was given
+	MaxHandshakes    int           // of TLS, under way at once, per direction
+	MaxUnsent        int           // bytes, for one peer, before the other side has to wait
+	HTTP1            h1.Limits
+	HTTP2            h2.Limits
+	Exchange         exchange.Limits
 
-	Concurrency    int // the most workers of the data path; one is at work until it is busy
-	MaxConnections int // per direction
-	MaxStreams     int // per HTTP/2 connection
-	MaxHeaderBytes int // per request
+	Concurrency int // the most workers of the data path; one is at work until it is busy
 
 	MemoryLimit int64 // soft, of the Go heap, in bytes; 0 leaves it
 	GCPercent   int   // 0 leaves it
@@ -64,30 +76,34 @@ const mostWorkers = 4
 func DefaultOptions() Options {
 	port := func(n int) string { return ":" + strconv.Itoa(n) }
 	return Options{
-		Origin:         origdst.Netfilter{},
-		Stats:          stats.New(),
-		Log:            slog.New(slog.DiscardHandler),
-		InboundSource4: netip.MustParseAddr(contract.InboundDialSourceV4),
-		InboundSource6: netip.MustParseAddr(contract.InboundDialSourceV6),
-		OutboundListen: port(contract.PortOutbound),
-		InboundListen:  port(contract.PortInbound),
-		AdminListen:    "127.0.0.1" + port(contract.PortAdmin),
-		ReadyListen:    port(contract.PortReady),
-		MetricsListen:  port(contract.PortProxyMetrics),
-		AdminSocket:    contract.AdminSocket,
-		TLS:            TLS{Inbound: TLSOff},
-		DrainTimeout:   30 * time.Second,
-		ConnectTimeout: time.Second,
-		ResolveTimeout: 2 * time.Second,
-		DetectTimeout:  10 * time.Second,
-		HeaderTimeout:  10 * time.Second,
-		IdleTimeout:    24 * time.Hour,
-		Concurrency:    min(runtime.GOMAXPROCS(0), mostWorkers),
-		MaxConnections: 10_000,
-		MaxStreams:     1000,
-		MaxHeaderBytes: 64 << 10,
-		MemoryLimit:    64 << 20,
-		GCPercent:      50,
+		Origin:           origdst.Netfilter{},
+		Stats:            stats.New(),
+		Log:              slog.New(slog.DiscardHandler),
+		InboundSource4:   netip.MustParseAddr(contract.InboundDialSourceV4),
+		InboundSource6:   netip.MustParseAddr(contract.InboundDialSourceV6),
+		OutboundListen:   port(contract.PortOutbound),
+		InboundListen:    port(contract.PortInbound),
+		AdminListen:      "127.0.0.1" + port(contract.PortAdmin),
+		ReadyListen:      port(contract.PortReady),
+		MetricsListen:    port(contract.PortProxyMetrics),
+		AdminSocket:      contract.AdminSocket,
+		TLS:              TLS{Inbound: TLSOff},
+		DrainTimeout:     30 * time.Second,
+		ConnectTimeout:   time.Second,
+		ResolveTimeout:   2 * time.Second,
+		DetectTimeout:    10 * time.Second,
+		HandshakeTimeout: transport.DefaultDeadline,
+		IdleTimeout:      24 * time.Hour,
+		CloseTimeout:     loop.DefaultCloseTimeout,
+		MaxConnections:   10_000,
+		MaxHandshakes:    transport.DefaultHalfOpen,
+		MaxUnsent:        loop.DefaultHighWater,
+		HTTP1:            h1.DefaultLimits(),
+		HTTP2:            h2.DefaultLimits(),
+		Exchange:         exchange.DefaultLimits(),
+		Concurrency:      min(runtime.GOMAXPROCS(0), mostWorkers),
+		MemoryLimit:      64 << 20,
+		GCPercent:        50,
 	}
 }
 
@@ -104,29 +120,16 @@ func (o *Options) validate() error {
 			return fmt.Errorf("option %s: %q is no address (allowed: host:port or :port): %w", a.name, a.value, err)
 		}
 	}
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{
-		{"drain-timeout", o.DrainTimeout},
-		{"connect-timeout", o.ConnectTimeout},
-		{"resolve-timeout", o.ResolveTimeout},
-		{"detect-timeout", o.DetectTimeout},
-		{"header-timeout", o.HeaderTimeout},
-	} {
-		if d.value <= 0 {
-			return fmt.Errorf("option %s: %v (allowed: more than 0, such as 10s)", d.name, d.value)
+	for _, l := range o.Limits() {
+		if err := l.Value.Check(); err != nil {
+			return fmt.Errorf("option %s: %w", l.Flag(), err)
 		}
 	}
-	for _, n := range []struct {
-		name       string
-		value, low int
-	}{
-		{"concurrency", o.Concurrency, 1}, {"max-connections", o.MaxConnections, 1}, {"max-streams", o.MaxStreams, 1}, {"max-header-bytes", o.MaxHeaderBytes, 1024},
-	} {
-		if n.value < n.low {
-			return fmt.Errorf("option %s: %d (allowed: %d or more)", n.name, n.value, n.low)
-		}
+	if low := 2 * o.MaxUnsent; o.HTTP2.MaxOutput < low {
+		return fmt.Errorf("option max-output-bytes: %d (allowed: twice max-unsent-bytes or more, %d: a body stops there, and ends no connection)", o.HTTP2.MaxOutput, low)
+	}
+	if o.Concurrency < 1 {
+		return fmt.Errorf("option concurrency: %d (allowed: 1 or more)", o.Concurrency)
 	}
 	if err := o.TLS.Inbound.validate(); err != nil {
 		return err

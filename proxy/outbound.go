@@ -51,6 +51,9 @@ func (p *proxy) lookUp(ctx context.Context, ap netip.AddrPort) (xds.Destination,
 	defer cancel()
 	d, err := p.options.Resolver.Resolve(ctx, ap)
 	if err != nil {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			p.stats.LimitHit(stats.Outbound, stats.LimitResolve)
+		}
 		p.options.Log.Debug("destination is not resolved", "destination", ap, "error", err)
 		return xds.Destination{}, "unresolved"
 	}

@@ -67,7 +67,9 @@ func Run(ctx context.Context, o Options) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	footprint.Limit(o.GCPercent, o.MemoryLimit)
+	if err := footprint.Limit(o.GCPercent, o.MemoryLimit, o.MaxDescriptors); err != nil {
+		return err
+	}
 	p := &proxy{options: o, stats: o.Stats}
 	showDiscovery(p.stats, o.Resolver)
 	p.stats.Gauge("loop_max_stall_seconds", p.maxStall)
@@ -80,13 +82,13 @@ func Run(ctx context.Context, o Options) error {
 
 func (p *proxy) open(ctx context.Context) error {
 	o := p.options
-	security, err := newSecurity(&p.options, func(d stats.Direction) { p.stats.LimitHit(d, stats.LimitHandshakes) })
+	security, err := newSecurity(&p.options)
 	if err != nil {
 		return err
 	}
 	p.security = security
 	for range o.Concurrency {
-		w, err := loop.New(loop.Options{})
+		w, err := loop.New(loop.Options{CloseTimeout: o.CloseTimeout, HighWater: o.MaxUnsent})
 		if err != nil {
 			return fmt.Errorf("start worker: %w", err)
 		}
@@ -116,14 +118,14 @@ func (p *proxy) newSide(d stats.Direction, dialer upstream.Dialer) *side {
 	s.dialer.Done = s.dialed
 	o := &p.options
 	eo := exchange.Options{
-		Direction:      d,
-		Stats:          p.stats,
-		Workers:        p.workers,
-		Dial:           s.dialer.Dial,
-		MaxStreams:     p.options.MaxStreams,
-		MaxHeaderBytes: p.options.MaxHeaderBytes,
-		HeaderTimeout:  p.options.HeaderTimeout,
-		StripErrors:    d == stats.Inbound,
+		Direction:   d,
+		Stats:       p.stats,
+		Workers:     p.workers,
+		Dial:        s.dialer.Dial,
+		Limits:      o.Exchange,
+		HTTP1:       o.HTTP1,
+		HTTP2:       o.HTTP2,
+		StripErrors: d == stats.Inbound,
 	}
 	if d == stats.Outbound && o.TLS.OutboundServerName != "" {
 		eo.Secure = s.secure
@@ -206,6 +208,7 @@ func (p *proxy) stop(work context.Context, endWork context.CancelFunc, sides *sy
 	for _, s := range p.sides {
 		engines.Go(func() {
 			if err := s.http.Shutdown(limited); err != nil {
+				s.stats.LimitHit(s.direction, stats.LimitDrain)
 				p.options.Log.Warn("requests were cut", "direction", s.direction, "after", p.options.DrainTimeout)
 			}
 		})
@@ -265,6 +268,10 @@ func (p *proxy) ownPort(ap netip.AddrPort) bool {
 	return own && slices.Contains(p.ports, ap.Port())
 }
 
-func (p *proxy) detectOptions() detect.Options {
-	return detect.Options{Partial: p.options.DetectTimeout, Silent: p.options.DetectTimeout}
+func (s *side) detectOptions() detect.Options {
+	return detect.Options{
+		Partial:  s.options.DetectTimeout,
+		Silent:   s.options.DetectTimeout,
+		TimedOut: func() { s.stats.LimitHit(s.direction, stats.LimitDetect) },
+	}
 }

@@ -4,7 +4,10 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"time"
@@ -54,7 +57,7 @@ type security struct {
 }
 
 // newSecurity loads the files. It returns nil when no TLS is wanted.
-func newSecurity(o *Options, refused func(stats.Direction)) (*security, error) {
+func newSecurity(o *Options) (*security, error) {
 	t := o.TLS
 	if t.Inbound == TLSOff && t.OutboundServerName == "" {
 		return nil, nil //nolint:nilnil // no TLS is not an error, and nothing to hold
@@ -64,7 +67,7 @@ func newSecurity(o *Options, refused func(stats.Direction)) (*security, error) {
 		return nil, err
 	}
 	s := &security{certificates: certificates, log: o.Log.Warn}
-	s.outbound = transport.NewHandshaker(transport.Options{Refused: func() { refused(stats.Outbound) }})
+	s.outbound = newHandshaker(o, stats.Outbound, nil)
 	if t.Inbound == TLSOff {
 		return s, nil
 	}
@@ -72,8 +75,25 @@ func newSecurity(o *Options, refused func(stats.Direction)) (*security, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.inbound = transport.NewHandshaker(transport.Options{Server: config, Refused: func() { refused(stats.Inbound) }})
+	s.inbound = newHandshaker(o, stats.Inbound, config)
 	return s, nil
+}
+
+func newHandshaker(o *Options, d stats.Direction, server *tls.Config) *transport.Handshaker {
+	return transport.NewHandshaker(transport.Options{
+		Server:   server,
+		HalfOpen: o.MaxHandshakes,
+		Deadline: o.HandshakeTimeout,
+		Refused:  func() { o.Stats.LimitHit(d, stats.LimitHandshakes) },
+	})
+}
+
+// handshakeFailed says why there is no TLS.
+func (s *side) handshakeFailed(level slog.Level, err error) {
+	if errors.Is(err, transport.ErrDeadline) {
+		s.stats.LimitHit(s.direction, stats.LimitHandshake)
+	}
+	s.options.Log.Log(context.Background(), level, "handshake failed", "direction", s.direction, "error", err)
 }
 
 // run returns when ctx has ended and no handshake is left.
@@ -103,7 +123,7 @@ func (s *side) endTLS(c accepted, dst netip.AddrPort, d attempt.Dispatcher, foun
 	if !s.security.inbound.Server(c.conn, found.Client, func(r transport.Result) {
 		if r.Err != nil {
 			s.stats.Error(s.direction, reason.TLSFailed)
-			s.options.Log.Debug("handshake failed", "direction", s.direction, "error", r.Err)
+			s.handshakeFailed(slog.LevelDebug, r.Err)
 			giveUp()
 			return
 		}
@@ -126,7 +146,7 @@ func (s *side) secure(c *net.TCPConn, protocol string, done func(exchange.Secure
 	})
 	if !s.security.outbound.Client(c, config, func(r transport.Result) {
 		if r.Err != nil {
-			s.options.Log.Warn("handshake failed", "direction", s.direction, "error", r.Err)
+			s.handshakeFailed(slog.LevelWarn, r.Err)
 			done(exchange.Secured{})
 			return
 		}

@@ -25,11 +25,12 @@ func TestBadCommandLines(t *testing.T) {
 	}{
 		{"", 2, "Commands:"},
 		{"walk", 2, "allowed: run, drain, config-dump, stats, version"},
-		{"run -drain-timeout soon", 2, `"soon" for flag -drain-timeout: "soon" is no duration (allowed: a number and a unit`},
-		{"run -drain-timeout -1s", 2, "is no duration"},
-		{"run -drain-timeout 0", 1, "option drain-timeout: 0s (allowed: more than 0"},
-		{"run -max-streams many", 2, `"many" is no such number (allowed: 0 to 2147483647)`},
-		{"run -max-connections 0", 1, "option max-connections: 0 (allowed: 1 or more)"},
+		{"run -drain-timeout soon", 2, `"soon" for flag -drain-timeout: "soon" is no such duration (allowed: 1ms or more, a number and a unit`},
+		{"run -drain-timeout -1s", 2, "is no such duration"},
+		{"run -drain-timeout 0", 2, `"0" is no such duration (allowed: 1ms or more`},
+		{"run -max-streams many", 2, `"many" is no such number (allowed: 1 to 1048576)`},
+		{"run -max-connections 0", 2, `"0" is no such number (allowed: 1 to 1048576)`},
+		{"run -concurrency 0", 1, "option concurrency: 0 (allowed: 1 or more)"},
 		{"run -pod-ips 10.0.0.7,x", 2, `flag pod-ips: "x" is no IP address (allowed: addresses separated by commas`},
 		{"run -log-level loud", 2, `flag log-level: "loud" is no level (allowed: debug, info, warn, error)`},
 		{"run -outbound-listen here", 1, `option outbound-listen: "here" is no address (allowed: host:port or :port)`},
@@ -66,7 +67,7 @@ func TestSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{s.discovery.NodeID, string(s.discovery.CAPEM), s.proxy.PodIPs[0].String(), s.proxy.PodIPs[1].String(), s.proxy.DrainTimeout, s.proxy.MaxStreams}
+	got := []any{s.discovery.NodeID, string(s.discovery.CAPEM), s.proxy.PodIPs[0].String(), s.proxy.PodIPs[1].String(), s.proxy.DrainTimeout, s.proxy.HTTP2.MaxStreams}
 	want := []any{"demo/greeter-1@node2", "PEM", "10.0.0.7", "fd00::7", 5 * time.Second, 7}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

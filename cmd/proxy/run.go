@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/proxy"
@@ -82,7 +81,7 @@ func (w world) settings(args []string) (*settings, error) {
 	fs.StringVar(&o.MetricsListen, "metrics-listen", o.MetricsListen, "address of /metrics")
 	fs.StringVar(&o.AdminSocket, "admin-socket", o.AdminSocket, "unix socket for commands; empty is none")
 	tlsFlags(fs, &o.TLS)
-	durationFlags(fs, o)
+	limitFlags(fs, o)
 	numberFlags(fs, o)
 	if err := w.parse(fs, args); err != nil {
 		return nil, err
@@ -111,26 +110,9 @@ func tlsFlags(fs *flag.FlagSet, t *proxy.TLS) {
 	})
 }
 
-func durationFlags(fs *flag.FlagSet, o *proxy.Options) {
-	for _, d := range []struct {
-		value       *time.Duration
-		name, usage string
-	}{
-		{&o.DrainTimeout, "drain-timeout", "time for what is under way, after SIGTERM"},
-		{&o.ConnectTimeout, "connect-timeout", "time for one attempt to connect to an endpoint"},
-		{&o.ResolveTimeout, "resolve-timeout", "time for a question to discovery; then the connection is passed through"},
-		{&o.DetectTimeout, "detect-timeout", "time for a client that stops in the middle of what looks like HTTP"},
-		{&o.HeaderTimeout, "header-timeout", "time for the header of one HTTP/1 request"},
-		{&o.IdleTimeout, "idle-timeout", "time after which relayed TCP without a byte is closed; 0 is never"},
-	} {
-		fs.Func(d.name, fmt.Sprintf("%s (default %v)", d.usage, *d.value), func(text string) error {
-			v, err := time.ParseDuration(text)
-			if err != nil || v < 0 {
-				return fmt.Errorf("%q is no duration (allowed: a number and a unit, such as 500ms, 30s or 2h)", text)
-			}
-			*d.value = v
-			return nil
-		})
+func limitFlags(fs *flag.FlagSet, o *proxy.Options) {
+	for _, l := range o.Limits() {
+		fs.Var(l.Value, l.Flag(), l.What)
 	}
 }
 
@@ -141,9 +123,6 @@ func numberFlags(fs *flag.FlagSet, o *proxy.Options) {
 		name, usage string
 	}{
 		{func(v int64) { o.Concurrency = int(v) }, int64(o.Concurrency), "concurrency", "the most workers of the data path: one is at work until it is busy, then the next takes new connections"},
-		{func(v int64) { o.MaxConnections = int(v) }, int64(o.MaxConnections), "max-connections", "connections open at once, per direction"},
-		{func(v int64) { o.MaxStreams = int(v) }, int64(o.MaxStreams), "max-streams", "streams open at once on one HTTP/2 connection"},
-		{func(v int64) { o.MaxHeaderBytes = int(v) }, int64(o.MaxHeaderBytes), "max-header-bytes", "bytes of one request's header"},
 		{func(v int64) { o.MemoryLimit = v }, o.MemoryLimit, "memory-limit-bytes", "soft limit of the heap; 0 is none"},
 		{func(v int64) { o.GCPercent = int(v) }, int64(o.GCPercent), "gc-percent", "growth of the heap between collections; 0 leaves Go's"},
 	} {

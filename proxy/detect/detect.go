@@ -37,6 +37,8 @@ type Options struct {
 	// Silent is how long a client may say nothing when no upstream is there.
 	// One that turns out to speak HTTP is served all the same.
 	Silent time.Duration
+	// TimedOut is called when either is over.
+	TimedOut func()
 }
 
 // Result is what was found. The caller owns Upstream.
@@ -172,8 +174,10 @@ func (d *detection) interrupted(ctx context.Context, partial bool) (sniff.Protoc
 	case d.spoke:
 		return sniff.Opaque, nil
 	case partial && time.Since(d.firstAt) >= d.options.Partial:
+		d.options.TimedOut()
 		return sniff.Opaque, nil
 	case !partial && !d.deadAt.IsZero() && time.Since(d.deadAt) >= d.options.Silent:
+		d.options.TimedOut()
 		return sniff.Opaque, ErrSilent
 	default:
 		return sniff.More, nil

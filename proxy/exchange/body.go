@@ -4,10 +4,6 @@ package exchange
 
 import "github.com/shuntmesh/shunt/proxy/message"
 
-// maxReplay is how much of a request's body is kept for another attempt, until
-// the first has an answer.
-const maxReplay = 64 << 10
-
 // body is what must be kept of a request's body: all of it while no endpoint
 // has it, which the client's window bounds; thereafter its beginning.
 type body struct {
@@ -23,12 +19,12 @@ func (b *body) keep(p []byte, bounded bool, s *shard) {
 	switch {
 	case b.lost || len(p) == 0:
 		return
-	case bounded && size > maxReplay:
+	case bounded && size > s.options.Limits.MaxReplay:
 		b.lose(s)
 		return
 	case b.bytes == nil && size <= len(b.short):
 		b.bytes = b.short[:0]
-	case cap(b.bytes) < size && cap(b.bytes) < maxReplay:
+	case cap(b.bytes) < size && cap(b.bytes) < s.options.Limits.MaxReplay:
 		b.bytes = append(s.buffer(), b.bytes...)
 	}
 	b.bytes = append(b.bytes, p...)
@@ -36,7 +32,7 @@ func (b *body) keep(p []byte, bounded bool, s *shard) {
 
 // bound forgets a body that is too long, now that an endpoint has it.
 func (b *body) bound(s *shard) {
-	if len(b.bytes) > maxReplay {
+	if len(b.bytes) > s.options.Limits.MaxReplay {
 		b.lose(s)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/shuntmesh/shunt/proxy/h2"
 	"github.com/shuntmesh/shunt/proxy/loop"
 	"github.com/shuntmesh/shunt/proxy/message"
+	"github.com/shuntmesh/shunt/proxy/reason"
 	"github.com/shuntmesh/shunt/proxy/sniff"
 	"github.com/shuntmesh/shunt/proxy/stats"
 )
@@ -67,6 +68,8 @@ func (s *shard) serve(c *Client) {
 		return cc
 	})
 	if err != nil {
+		s.notAdopted(err)
+		s.options.Stats.Error(s.options.Direction, reason.NoDescriptors)
 		cc.Closed(err)
 		return
 	}
@@ -86,7 +89,7 @@ func (c *clientConn) newCore() loop.Core {
 	core := h1.NewServer(c.conn, c.shard.h1Options(), c.accept)
 	c.goAway = core.GoAway
 	c.header = &loop.Timer{F: c.checkHeader}
-	c.shard.worker.After(c.header, c.shard.options.HeaderTimeout)
+	c.shard.worker.After(c.header, c.shard.options.Limits.HeaderTimeout)
 	return core
 }
 
@@ -130,11 +133,12 @@ func (c *clientConn) Receive(p []byte) error {
 // it. It looks once in HeaderTimeout, so that a request costs no timer.
 func (c *clientConn) checkHeader() {
 	if c.begun && c.stale {
+		c.shard.limitHit(stats.LimitHeader)
 		c.conn.Abort()
 		return
 	}
 	c.stale = c.begun
-	c.shard.worker.After(c.header, c.shard.options.HeaderTimeout)
+	c.shard.worker.After(c.header, c.shard.options.Limits.HeaderTimeout)
 }
 
 // Closed is the last that is heard of the connection.
@@ -142,6 +146,7 @@ func (c *clientConn) Closed(err error) {
 	if c.header != nil {
 		c.header.Stop()
 	}
+	c.shard.closed(err)
 	delete(c.shard.conns, c)
 	if c.Core != nil {
 		c.Core.Closed(err)
@@ -170,8 +175,4 @@ func (s *shard) abort() {
 	for c := range s.conns {
 		c.conn.Abort()
 	}
-}
-
-func (s *shard) limitHit(name string) {
-	s.options.Stats.LimitHit(s.options.Direction, stats.Limit(name))
 }

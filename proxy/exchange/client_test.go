@@ -62,7 +62,7 @@ func (r *rig) adoptClient(t *testing.T, k kind) (*fakeClient, net.Conn) {
 			t.Error(err)
 		}
 		c.header = &loop.Timer{F: c.checkHeader}
-		r.worker.After(c.header, r.options.HeaderTimeout)
+		r.worker.After(c.header, r.options.Limits.HeaderTimeout)
 	})
 	return f, peer
 }
@@ -128,7 +128,7 @@ func TestHeaderTimeout(t *testing.T) {
 
 // TestHeaderTimer: the looks come by themselves.
 func TestHeaderTimer(t *testing.T) {
-	r := newRig(t, kindHTTP1, 1, func(o *Options) { o.HeaderTimeout = 20 * time.Millisecond })
+	r := newRig(t, kindHTTP1, 1, func(o *Options) { o.Limits.HeaderTimeout = 20 * time.Millisecond })
 	f, peer := r.adoptClient(t, kindHTTP1)
 	time.Sleep(80 * time.Millisecond)
 	r.do(func() {

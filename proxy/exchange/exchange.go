@@ -185,7 +185,7 @@ func (x *exchange) attemptFailed(why reason.Reason) {
 	e := x.release()
 	again := x.attempts.Failed(e, why, x.shard.worker.Now())
 	if again && x.body.lost {
-		x.shard.options.Stats.LimitHit(x.shard.options.Direction, stats.LimitReplay)
+		x.shard.limitHit(stats.LimitReplay)
 		again = false
 	}
 	if !again {

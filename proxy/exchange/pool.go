@@ -11,22 +11,11 @@ import (
 	"github.com/shuntmesh/shunt/proxy/loop"
 	"github.com/shuntmesh/shunt/proxy/message"
 	"github.com/shuntmesh/shunt/proxy/reason"
-)
-
-// Idle connections to endpoints are closed after these at the latest. The one of
-// HTTP/1 is below the 5 s after which common servers close theirs: who closes
-// first wins the race against the next request.
-const (
-	idleHTTP1 = 4 * time.Second
-	idleHTTP2 = 5 * time.Minute
+	"github.com/shuntmesh/shunt/proxy/stats"
 )
 
 // looks is how often in its idle time a connection is looked at.
 const looks = 2
-
-// maxHTTP2Conns bounds the connections to one address that are opened because
-// the others have all the streams that the endpoint allows.
-const maxHTTP2Conns = 64
 
 // maxIdle is how many connections of HTTP/1 to one address are kept for clients
 // to come, of those that were dialled before it was known what they speak.
@@ -74,6 +63,9 @@ func (p *pool) open(addr netip.AddrPort, x *exchange) {
 	}
 	g.waiting = append(g.waiting, x)
 	x.group = g
+	if g.dialing == 0 && g.full() {
+		p.shard.limitHit(stats.LimitEndpointConns)
+	}
 	g.dialWhatIsWanted()
 }
 
@@ -98,12 +90,17 @@ func (g *group) leave(x *exchange) {
 // connection at a time for all of them on HTTP/2.
 func (g *group) dialWhatIsWanted() {
 	for g.dialing < len(g.waiting) && !g.pool.closed {
-		if g.key.kind == kindHTTP2 && (g.dialing > 0 || len(g.conns) >= maxHTTP2Conns) {
+		if g.key.kind == kindHTTP2 && (g.dialing > 0 || g.full()) {
 			return
 		}
 		g.dialing++
 		g.pool.shard.dial(g.key.addr, g.dialed)
 	}
+}
+
+// full tells that there are as many connections as there may be.
+func (g *group) full() bool {
+	return g.key.kind == kindHTTP2 && len(g.conns) >= g.pool.shard.options.Limits.MaxEndpointConns
 }
 
 func (g *group) dialed(c *net.TCPConn, why reason.Reason) {
@@ -178,6 +175,7 @@ func (g *group) add(s Secured) error {
 		return c
 	})
 	if err != nil {
+		g.pool.shard.notAdopted(err)
 		return err
 	}
 	c.join()
@@ -276,15 +274,23 @@ func (c *serverConn) look() {
 		c.lookLater()
 		return
 	}
+	limit, _ := c.mayIdle()
+	c.group.pool.shard.limitHit(limit)
 	c.group.unready(c)
 	c.conn.Close()
 }
 
-func (c *serverConn) lookLater() {
-	after := idleHTTP2
+// mayIdle is how long the connection may be idle, and what that limit is called.
+func (c *serverConn) mayIdle() (stats.Limit, time.Duration) {
+	limits := &c.group.pool.shard.options.Limits
 	if c.group.key.kind == kindHTTP1 {
-		after = idleHTTP1
+		return stats.LimitIdleHTTP1, limits.IdleHTTP1
 	}
+	return stats.LimitIdleHTTP2, limits.IdleHTTP2
+}
+
+func (c *serverConn) lookLater() {
+	_, after := c.mayIdle()
 	c.group.pool.shard.worker.After(&c.idle, after/looks)
 }
 
@@ -292,6 +298,7 @@ func (c *serverConn) lookLater() {
 func (c *serverConn) Closed(err error) {
 	g := c.group
 	c.idle.Stop()
+	g.pool.shard.closed(err)
 	g.unready(c)
 	if i := slices.Index(g.conns, c); i >= 0 {
 		g.conns = slices.Delete(g.conns, i, i+1)

@@ -57,8 +57,9 @@ func TestIdle(t *testing.T) {
 // TestIdleTimes: the sum of looks is the idle time, and it is looked again.
 func TestIdleTimes(t *testing.T) {
 	t.Parallel()
-	if idleHTTP1 >= 5*time.Second || looks < 2 {
-		t.Errorf("idle connections are kept for %v, with %d looks", idleHTTP1, looks)
+	idle := DefaultLimits().IdleHTTP1
+	if idle >= 5*time.Second || looks < 2 {
+		t.Errorf("idle connections are kept for %v, with %d looks", idle, looks)
 	}
 	p := newPoolRig(t, kindHTTP1, 1)
 	p.requests(1)
@@ -67,9 +68,10 @@ func TestIdleTimes(t *testing.T) {
 	if err := p.peerSees(0); !errors.Is(err, io.EOF) {
 		t.Errorf("peer sees %v", err)
 	}
-	if d := time.Since(start); d < idleHTTP1/looks || d > idleHTTP1+idleHTTP1/8 {
+	if d := time.Since(start); d < idle/looks || d > idle+idle/8 {
 		t.Errorf("closed after %v", d)
 	}
+	p.wantMetric("limit_hits_total", map[string]int{"http1-idle-timeout": 1})
 }
 
 // TestPeerCloses: a connection that is closed leaves the pool, its requests
@@ -111,7 +113,7 @@ func TestPeerCloses(t *testing.T) {
 func TestBoundAndPeerCloses(t *testing.T) {
 	p := newPoolRig(t, kindHTTP2, 1)
 	p.room = 1
-	for range maxHTTP2Conns {
+	for range DefaultLimits().MaxEndpointConns {
 		p.requests(1)
 		p.connect(0)
 	}

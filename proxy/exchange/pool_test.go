@@ -289,7 +289,7 @@ func TestRoomAndDialFails(t *testing.T) {
 func TestMaxHTTP2Conns(t *testing.T) {
 	p := newPoolRig(t, kindHTTP2, 1)
 	p.room = 1
-	for range maxHTTP2Conns {
+	for range DefaultLimits().MaxEndpointConns {
 		p.requests(1)
 		p.connect(0)
 	}
@@ -297,6 +297,7 @@ func TestMaxHTTP2Conns(t *testing.T) {
 	if n := p.dialling(0); n != 0 {
 		t.Errorf("%d dials", n)
 	}
+	p.wantMetric("limit_hits_total", map[string]int{"endpoint-connections": 1})
 	p.answerAll(p.cores[7])
 	p.answerAll(p.cores[7])
 	if down.status() != 200 {

@@ -71,8 +71,9 @@ func startRig(t tester, k kind, endpoints int, change func(*Options)) *rig {
 	r := &rig{tester: t, dials: map[netip.AddrPort]chan dialed{}}
 	r.options = Options{
 		Direction: stats.Outbound, Stats: stats.New(), Dial: r.dial,
-		MaxStreams: 100, MaxHeaderBytes: 64 << 10, HeaderTimeout: time.Hour,
+		Limits: DefaultLimits(),
 	}
+	r.options.Limits.HeaderTimeout = time.Hour
 	if change != nil {
 		change(&r.options)
 	}

@@ -12,10 +12,11 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"time"
 
 	"github.com/shuntmesh/shunt/proxy/attempt"
 	"github.com/shuntmesh/shunt/proxy/balance"
+	"github.com/shuntmesh/shunt/proxy/h1"
+	"github.com/shuntmesh/shunt/proxy/h2"
 	"github.com/shuntmesh/shunt/proxy/loop"
 	"github.com/shuntmesh/shunt/proxy/sniff"
 	"github.com/shuntmesh/shunt/proxy/stats"
@@ -32,10 +33,10 @@ type Options struct {
 	// Secure has a connection to an endpoint speak TLS, with the protocol that
 	// ALPN names, and calls done from any goroutine. It owns the connection until
 	// then. nil is plaintext.
-	Secure         func(c *net.TCPConn, protocol string, done func(Secured))
-	MaxStreams     int           // open at once on one connection
-	MaxHeaderBytes int           // of one request
-	HeaderTimeout  time.Duration // from a request's first byte to the end of its head
+	Secure func(c *net.TCPConn, protocol string, done func(Secured))
+	Limits Limits
+	HTTP1  h1.Limits
+	HTTP2  h2.Limits
 	// StripErrors removes the proxy's own fields from what applications answer:
 	// in front of an application only this proxy may use them.
 	StripErrors bool

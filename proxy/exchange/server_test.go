@@ -63,7 +63,7 @@ func newServerRig(t *testing.T, handler http.HandlerFunc) *serverRig {
 	}
 	s.server = NewServer(Options{
 		Direction: stats.Inbound, Stats: s.stats, Workers: workers, Dial: s.dial,
-		MaxStreams: 100, MaxHeaderBytes: 64 << 10, HeaderTimeout: time.Minute, StripErrors: true,
+		Limits: DefaultLimits(), StripErrors: true,
 	})
 	front := listen(t)
 	s.client = &http.Transport{Protocols: &protocols, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

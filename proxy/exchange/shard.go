@@ -115,21 +115,20 @@ func (s *shard) newCore(k kind, conn *loop.Conn, changed func()) core {
 
 func (s *shard) h1Options() h1.Options {
 	return h1.Options{
-		Interner:       s.interner,
-		MaxHeaderBytes: s.options.MaxHeaderBytes,
-		Later:          func(f func()) { s.worker.Post(f) },
-		Refused:        func(_ int, why string) { s.options.Stats.Error(s.options.Direction, reason.Reason(why)) },
-		LimitHit:       s.limitHit,
+		Limits:   s.options.HTTP1,
+		Interner: s.interner,
+		Later:    func(f func()) { s.worker.Post(f) },
+		Refused:  func(_ int, why string) { s.options.Stats.Error(s.options.Direction, reason.Reason(why)) },
+		LimitHit: s.coreLimitHit,
 	}
 }
 
 func (s *shard) h2Options() h2.Options {
 	return h2.Options{
-		Interner:       s.interner,
-		Pool:           s.streams,
-		MaxStreams:     s.options.MaxStreams,
-		MaxHeaderBytes: s.options.MaxHeaderBytes,
-		LimitHit:       s.limitHit,
+		Limits:   s.options.HTTP2,
+		Interner: s.interner,
+		Pool:     s.streams,
+		LimitHit: s.coreLimitHit,
 	}
 }
 
@@ -165,11 +164,11 @@ func (s *shard) buffer() []byte {
 		s.buffers = s.buffers[:n-1]
 		return b
 	}
-	return make([]byte, 0, maxReplay)
+	return make([]byte, 0, s.options.Limits.MaxReplay)
 }
 
 func (s *shard) reuse(b []byte) {
-	if len(s.buffers) < maxFreeBuffers && cap(b) == maxReplay {
+	if len(s.buffers) < maxFreeBuffers && cap(b) > 0 && cap(b) == s.options.Limits.MaxReplay {
 		s.buffers = append(s.buffers, b[:0])
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package footprint keeps the sidecar's memory small: there is one in every
-// pod of a node. It changes settings of the whole process.
+// Package footprint keeps the sidecar small: there is one in every pod of a
+// node. It changes settings of the whole process.
 package footprint
 
 import (
@@ -14,14 +14,19 @@ import (
 )
 
 // Limit sets the collector: growth between collections in percent, and a soft
-// limit in bytes; 0 leaves each as it is.
-func Limit(gcPercent int, memory int64) {
+// limit in bytes; and how many file descriptors there may be. 0 leaves each as it
+// is.
+func Limit(gcPercent int, memory int64, descriptors int) error {
 	if gcPercent > 0 {
 		debug.SetGCPercent(gcPercent)
 	}
 	if memory > 0 {
 		debug.SetMemoryLimit(memory)
 	}
+	if descriptors > 0 {
+		return limitDescriptors(uint64(descriptors))
+	}
+	return nil
 }
 
 // span is a range of addresses.

@@ -4,22 +4,16 @@ package h1
 
 import "math"
 
-const (
-	// maxExtension bounds the chunk extensions of one message, in bytes. They
-	// are dropped (RFC 9112, 7.1.1), and must not be a way to send content
-	// that nobody counts.
-	maxExtension = 4 << 10
-	// maxChunk is the largest size of a chunk that can still be multiplied by
-	// 16 and added to.
-	maxChunk = math.MaxInt64 >> 4
-)
+// maxChunk is the largest size of a chunk that can still be multiplied by 16
+// and added to.
+const maxChunk = math.MaxInt64 >> 4
 
 // chunks decodes the chunked transfer coding (RFC 9112, 7.1), up to the trailer
-// section. The zero value begins a body.
+// section.
 type chunks struct {
 	at        chunkState
 	left      int64 // of this chunk
-	extension int   // bytes of extensions so far
+	extension int   // bytes of extensions that the message may still have
 }
 
 type chunkState uint8
@@ -117,10 +111,10 @@ func hexDigit(c byte) (byte, bool) {
 // net/http does not know it either. A lone LF in it ends the line for some peers, so it
 // is refused like every control character.
 func (k *chunks) skip(c byte) error {
-	k.extension++
+	k.extension--
 	switch {
-	case k.extension > maxExtension:
-		return errChunk
+	case k.extension < 0:
+		return errExtension
 	case c == '\r':
 		k.at = chunkSizeLF
 	case c < ' ' && c != '\t' || c == 0x7f:

@@ -116,7 +116,7 @@ func (c *Client) onHead(in []byte) (int, error) {
 	h := p.head
 	switch {
 	case h.Informational():
-		if c.interim++; c.interim > maxInterim {
+		if c.interim++; c.interim > c.options.MaxInterim {
 			return 0, errInterim
 		}
 		c.turn.handler.OnHead(h, false)
@@ -142,7 +142,7 @@ func (c *Client) final(p *parsed, more bool) {
 		c.told()
 		return
 	case p.chunked:
-		c.state, c.chunks = readChunks, chunks{}
+		c.state, c.chunks = readChunks, chunks{extension: c.options.MaxExtension}
 	case h.ContentLength > 0:
 		c.state, c.length = readLength, h.ContentLength
 	default:
@@ -205,7 +205,7 @@ func (c *Client) roomChanged() {
 func (c *Client) idle() error { return errUnasked }
 
 func (c *Client) malformed(err error) error {
-	c.tooLarge(err)
+	c.tooMuch(err)
 	c.die()
 	if c.turn != nil {
 		c.finish().OnReset(message.Reset{Code: message.ProtocolError, Malformed: true})

@@ -4,6 +4,7 @@ package h1
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/shuntmesh/shunt/proxy/message"
 )
@@ -221,22 +222,27 @@ func (c *conn) deliver(p []byte, end, more bool) {
 
 // balance reads on, or does not.
 func (c *conn) balance() {
+	window, limit := c.options.Window, LimitWindow
 	pause := c.credit > window || c.paused && c.credit > window/2
-	if c.state == readNone || c.state == readHead && c.full {
-		pause = pause || len(c.held) > maxHeld
+	if !pause && (c.state == readNone || c.state == readHead && c.full) {
+		pause, limit = len(c.held) > c.options.MaxPipelined, LimitPipelined
 	}
 	if c.state == readDead {
 		pause = false
 	}
 	if pause != c.paused {
+		if pause {
+			c.options.hit(limit)
+		}
 		c.paused = pause
 		c.wire.Pause(pause)
 	}
 }
 
-// tooLarge tells the owner which limit err is about, if it is.
-func (c *conn) tooLarge(err error) {
-	if err == errTooLarge && c.options.LimitHit != nil { //nolint:errorlint // ours, and not wrapped
-		c.options.LimitHit("header-bytes")
+// tooMuch tells the owner which limit err is about, if it is.
+func (c *conn) tooMuch(err error) {
+	var v *violation
+	if errors.As(err, &v) && v.limit != "" {
+		c.options.hit(v.limit)
 	}
 }

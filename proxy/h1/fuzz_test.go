@@ -34,7 +34,7 @@ func cut(in []byte, seed uint64) [][]byte {
 // serve has a server core take pieces. Each request is answered when it has
 // ended. It returns all that can be seen from outside.
 func serve(pieces [][]byte) (*server, string) {
-	s := newServer(h1.Options{MaxHeaderBytes: 4096})
+	s := newServer(h1.Options{Limits: h1.Limits{MaxHeaderBytes: 4096}})
 	s.prepare = func(st message.Stream, r *recorder) {
 		answer := func(end bool) {
 			if end {
@@ -177,7 +177,7 @@ func compareTrailer(t *testing.T, in []byte, ours *message.Head, theirs http.Hea
 
 // ask has a client core send a request and take pieces of an answer.
 func ask(pieces [][]byte, method string) (*recorder, string) {
-	c, r := newClient(h1.Options{MaxHeaderBytes: 4096}), &recorder{}
+	c, r := newClient(h1.Options{Limits: h1.Limits{MaxHeaderBytes: 4096}}), &recorder{}
 	h := get("/")
 	h.Method = method
 	if method == "UPGRADE" {

@@ -10,6 +10,8 @@
 package h1
 
 import (
+	"cmp"
+
 	"github.com/shuntmesh/shunt/proxy/message"
 )
 
@@ -19,6 +21,9 @@ type Wire interface {
 	Output() *[]byte
 	// Unsent is how many bytes of Output the socket has not taken.
 	Unsent() int
+	// HighWater is how many of them make a peer one without room, until Drained
+	// tells that it took them all.
+	HighWater() int
 	// Pause stops reading from the peer, or goes on with it.
 	Pause(bool)
 	// Close closes in order once Output is flushed, and discards what the peer
@@ -31,30 +36,71 @@ type Wire interface {
 	Abort()
 }
 
+// Names of limits that LimitHit is called with.
 const (
-	// HighWater is how many unsent bytes make a peer one without room, until
-	// Drained tells that it took them all.
-	HighWater = 256 << 10
-	// window is how many bytes of content may be not credited before reading
-	// is paused: as many as an HTTP/2 stream has by default (RFC 9113, 6.9.2).
-	window = 64 << 10
-	// maxHeld is how much input may wait for its turn, behind a request that
-	// is being answered, before reading is paused.
-	maxHeld = 16 << 10
-	// maxInterim is how many 1xx responses one request may have. Nothing
-	// else bounds them: they are no content that needs credit.
-	maxInterim = 100
+	LimitHeaderBytes = "header-bytes"
+	LimitFields      = "header-fields"
+	LimitInterim     = "interim-responses"
+	LimitExtension   = "chunk-extension-bytes"
+	LimitPipelined   = "pipelined-bytes"
+	LimitWindow      = "http1-window-bytes"
+	LimitUnsent      = "unsent-bytes"
 )
+
+// Limits bound what one connection may cost. Those that are zero have their
+// defaults.
+type Limits struct {
+	// MaxHeaderBytes bounds a head, its start line included, and a trailer
+	// section; above it 431 is the answer.
+	MaxHeaderBytes int
+	// MaxFields bounds the count of fields of a head; above it 431 is the answer.
+	MaxFields int
+	// MaxInterim is how many 1xx responses one request may have; more are no
+	// valid answer. Nothing else bounds them: they are no content that needs
+	// credit.
+	MaxInterim int
+	// MaxExtension bounds the chunk extensions of one message, in bytes; a
+	// message with more is malformed. They are dropped (RFC 9112, 7.1.1), and
+	// must not be a way to send content that nobody counts.
+	MaxExtension int
+	// MaxPipelined is how many bytes may wait for their turn, behind a request
+	// that is being answered, before reading is paused.
+	MaxPipelined int
+	// Window is how many bytes of content may be not credited before reading is
+	// paused.
+	Window int
+}
+
+// DefaultLimits returns what a sidecar runs with. The window is what an HTTP/2
+// stream begins with (RFC 9113, 6.9.2).
+func DefaultLimits() Limits {
+	return Limits{
+		MaxHeaderBytes: 64 << 10,
+		MaxFields:      256,
+		MaxInterim:     100,
+		MaxExtension:   4 << 10,
+		MaxPipelined:   16 << 10,
+		Window:         64 << 10,
+	}
+}
+
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	return Limits{
+		MaxHeaderBytes: cmp.Or(l.MaxHeaderBytes, d.MaxHeaderBytes),
+		MaxFields:      cmp.Or(l.MaxFields, d.MaxFields),
+		MaxInterim:     cmp.Or(l.MaxInterim, d.MaxInterim),
+		MaxExtension:   cmp.Or(l.MaxExtension, d.MaxExtension),
+		MaxPipelined:   cmp.Or(l.MaxPipelined, d.MaxPipelined),
+		Window:         cmp.Or(l.Window, d.Window),
+	}
+}
 
 // Options of a connection. The zero value works.
 type Options struct {
+	Limits
 	// Interner is shared by all connections of a worker.
 	Interner *message.Interner
-	// MaxHeaderBytes bounds a head, its start line included, and a trailer
-	// section. 0 is 64 KiB.
-	MaxHeaderBytes int
-	// MaxFields bounds the count of fields of a head. 0 is 256.
-	MaxFields int
 	// Scheme is that of heads that a server makes. "" is http.
 	Scheme string
 	// Later runs f on the worker soon, but not within the call. A server
@@ -63,8 +109,7 @@ type Options struct {
 	// within a Stream. Without it that happens as the last thing that the
 	// SendHead or SendData does which sent the response.
 	Later func(f func())
-	// LimitHit is called with "header-bytes" where one of the bounds was
-	// hit. It may be nil.
+	// LimitHit is called with the name of a limit that was hit. It may be nil.
 	LimitHit func(limit string)
 	// Refused is called with the status and the reason of each response that
 	// a server makes by itself. It may be nil.
@@ -75,14 +120,13 @@ func (o Options) withDefaults() Options {
 	if o.Interner == nil {
 		o.Interner = &message.Interner{}
 	}
-	if o.MaxHeaderBytes == 0 {
-		o.MaxHeaderBytes = 64 << 10
-	}
-	if o.MaxFields == 0 {
-		o.MaxFields = 256
-	}
-	if o.Scheme == "" {
-		o.Scheme = "http"
-	}
+	o.Limits = o.Limits.withDefaults()
+	o.Scheme = cmp.Or(o.Scheme, "http")
 	return o
+}
+
+func (o *Options) hit(limit string) {
+	if o.LimitHit != nil {
+		o.LimitHit(limit)
+	}
 }

@@ -22,10 +22,14 @@ type wire struct {
 
 func (w *wire) Output() *[]byte { return &w.out }
 func (w *wire) Unsent() int     { return len(w.out) }
+func (w *wire) HighWater() int  { return highWater }
 func (w *wire) Pause(on bool)   { w.paused = on }
 func (w *wire) Close()          { w.closed = true }
 func (w *wire) CloseWrite()     { w.fin = true }
 func (w *wire) Abort()          { w.reset = true }
+
+// highWater is that of all wires.
+const highWater = 256 << 10
 
 func (w *wire) take() string {
 	s := string(w.out)

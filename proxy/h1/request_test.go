@@ -169,8 +169,8 @@ var refused = []struct {
 	{"9112 7.1.2 LF behind the last chunk", chunked("0\r\n\n"), "400"},
 	{"6585 5 line", ok + "X: " + strings.Repeat("x", 2000), "431"},
 	{"6585 5 target", "GET /" + strings.Repeat("x", 2000), "431"},
-	{"6585 5 bytes", ok + strings.Repeat("X: 0123456789\r\n", 90), "431"},
-	{"6585 5 trailers", chunked("0\r\n" + strings.Repeat("X: 0123456789\r\n", 90)), "431"},
+	{"6585 5 bytes", ok + strings.Repeat("X: "+strings.Repeat("0", 90)+"\r\n", 12), "431"},
+	{"6585 5 trailers", chunked("0\r\n" + strings.Repeat("X: "+strings.Repeat("0", 90)+"\r\n", 12)), "431"},
 	{"6585 5 fields", ok + strings.Repeat("X:\r\n", 21), "431"},
 }
 
@@ -193,7 +193,7 @@ func TestRefused(t *testing.T) {
 			"Content-Length: " + length + "\r\nShunt-Error: " + reason + "\r\nConnection: close\r\n\r\nshunt: " + reason + "\n"
 		everySplit(t, test.in, func(t *testing.T, pieces []string) {
 			var told, limit string
-			o := h1.Options{MaxHeaderBytes: 1024, MaxFields: 20, LimitHit: func(l string) { limit += l }}
+			o := h1.Options{Limits: h1.Limits{MaxHeaderBytes: 1024, MaxFields: 20}, LimitHit: func(l string) { limit += l }}
 			o.Refused = func(_ int, reason string) { told += reason }
 			s := newServer(o)
 			for _, p := range pieces {
@@ -202,12 +202,25 @@ func TestRefused(t *testing.T) {
 			equal(t, test.rfc, s.wire.take(), want)
 			equal(t, test.rfc, s.wire.state(), "closed")
 			equal(t, test.rfc+": told", told, reason)
-			equal(t, test.rfc+": limit", limit, map[string]string{"431": "header-bytes"}[test.status])
+			equal(t, test.rfc+": limit", limit, limitOf(test.rfc, test.status))
 			if strings.HasPrefix(test.in, "PUT") != strings.Contains(s.text(), "reset PROTOCOL_ERROR unprocessed=false malformed=true") {
 				t.Errorf("%s: the handler heard %q", test.rfc, s.text())
 			}
 		})
 	}
+}
+
+// limitOf is which limit a bad request hits.
+func limitOf(rfc, status string) string {
+	switch {
+	case rfc == "9112 7.1.1 too long":
+		return h1.LimitExtension
+	case status != "431":
+		return ""
+	case strings.HasSuffix(rfc, "fields"):
+		return h1.LimitFields
+	}
+	return h1.LimitHeaderBytes
 }
 
 // TestInternerIsShared: no line finds what HPACK has put there under keys that

@@ -78,7 +78,7 @@ func TestMalformedResponses(t *testing.T) {
 		{"interim responses without end", strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 101)},
 	} {
 		everySplit(t, test.in, func(t *testing.T, pieces []string) {
-			c, r := newClient(h1.Options{MaxHeaderBytes: 1024}), &recorder{}
+			c, r := newClient(h1.Options{Limits: h1.Limits{MaxHeaderBytes: 1024}}), &recorder{}
 			c.Open(r).SendHead(get("/"), true)
 			for _, p := range pieces {
 				c.feed(p)

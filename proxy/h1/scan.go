@@ -144,7 +144,7 @@ func (s *scanner) fields(b []byte) (int, error) {
 			return at, nil
 		}
 		if count == s.options.MaxFields {
-			return 0, errTooLarge
+			return 0, errTooMany
 		}
 		f, err := readField(s.options.Interner, line)
 		if err != nil {

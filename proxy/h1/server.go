@@ -81,7 +81,7 @@ func (s *Server) onHead(in []byte) (int, error) {
 	case s.connect:
 		s.state = readNone // until the answer
 	case p.chunked:
-		s.state, s.chunks = readChunks, chunks{}
+		s.state, s.chunks = readChunks, chunks{extension: s.options.MaxExtension}
 	case h.ContentLength > 0:
 		s.state, s.length = readLength, h.ContentLength
 	default:
@@ -100,7 +100,7 @@ func (s *Server) idle() error   { return nil }
 
 // malformed answers where that is still possible (RFC 9112, 2.2 and 6.3).
 func (s *Server) malformed(err error) error {
-	s.tooLarge(err)
+	s.tooMuch(err)
 	s.die()
 	var h message.Handler
 	begun := s.out.begun

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/shuntmesh/shunt/proxy/h1"
 	"github.com/shuntmesh/shunt/proxy/message"
 )
 
@@ -47,7 +46,7 @@ func (s *socket) move(random *rand.Rand) bool {
 		p.end()
 		return true
 	}
-	s.high = s.high || len(s.out) > h1.HighWater
+	s.high = s.high || len(s.out) > highWater
 	if len(s.out) > 0 && (!p.paused || p.closed) {
 		n := 1 + random.IntN(min(len(s.out), 1<<random.IntN(18)))
 		piece := bytes.Clone(s.out[:n])

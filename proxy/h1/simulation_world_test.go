@@ -218,7 +218,7 @@ func TestSimulation(t *testing.T) {
 			drained += s.drained
 			// The mark, one read above it, and what is read without credit
 			// until reading is paused: the window, and one read above it.
-			if most := h1.HighWater + 128<<10 + 64<<10 + 128<<10; s.proxy && s.most > most {
+			if most := highWater + 128<<10 + 64<<10 + 128<<10; s.proxy && s.most > most {
 				t.Errorf("seed %d: socket %d held %d octets", seed, i, s.most)
 			}
 		}

@@ -46,7 +46,7 @@ func (s *stream) SendData(p []byte, end bool) {
 	s.conn.settle()
 }
 
-// Unsent is how many bytes there is no room for: none below HighWater.
+// Unsent is how many bytes there is no room for: none below the HighWater of the Wire.
 func (s *stream) Unsent() int {
 	if s.dead() {
 		return 0
@@ -82,7 +82,12 @@ func (s *stream) Reset(message.Code) {
 }
 
 // measure notes that the peer has no room. Drained takes it back.
-func (c *conn) measure() { c.full = c.full || c.wire.Unsent() > HighWater }
+func (c *conn) measure() {
+	if !c.full && c.wire.Unsent() > c.wire.HighWater() {
+		c.full = true
+		c.options.hit(LimitUnsent)
+	}
+}
 
 // settle is what every call ends with that may have sent something.
 func (c *conn) settle() {

@@ -30,16 +30,15 @@ import (
 	"github.com/shuntmesh/shunt/proxy/message"
 )
 
-// HighWater is how much a connection's output may hold, in bytes, before its
-// peer counts as one without room until Drained.
-const HighWater = 256 << 10
-
 // Wire is what a Conn calls of the connection that carries it.
 type Wire interface {
 	// Output is the buffer that goes to the peer; bytes are appended to it.
 	Output() *[]byte
 	// Unsent is how many bytes of Output the socket has not taken.
 	Unsent() int
+	// HighWater is how many of them there may be before the peer counts as one
+	// without room, until Drained.
+	HighWater() int
 	// Buffer is an empty pooled buffer of at least 32 KiB; Recycle takes it back.
 	Buffer() []byte
 	Recycle([]byte)
@@ -54,6 +53,7 @@ type Wire interface {
 type Conn struct {
 	w       Wire
 	o       Options
+	high    int                                  // the Wire's HighWater
 	accept  func(message.Stream) message.Handler // nil on a client
 	changed func()                               // nil on a server
 	err     error                                // set once nothing more may be sent
@@ -83,6 +83,7 @@ type Conn struct {
 
 	leave leaveState
 
+	full    bool // streams wait for the socket, until Drained
 	busy    bool // within a call from the loop
 	notify  bool // changed is due
 	closing bool // Wire.Close was called
@@ -116,7 +117,7 @@ func NewClient(w Wire, o Options, changed func()) *Conn {
 func newConn(w Wire, o Options) *Conn {
 	o = o.withDefaults()
 	return &Conn{
-		w: w, o: o,
+		w: w, o: o, high: w.HighWater(),
 		peer:    defaultPeerSettings(),
 		sendWin: defaultWindow, recvWin: int64(o.ConnWindow),
 		calm: o.MaxControl,
@@ -160,6 +161,7 @@ func (c *Conn) ConnectProtocol() bool { return c.peer.connectProtocol }
 // Drained sends what waits, after the socket took all that it had refused.
 func (c *Conn) Drained() {
 	c.enter()
+	c.full = false
 	c.pump()
 	c.exit()
 }

@@ -35,6 +35,9 @@ func (c *Conn) readData(h frameHeader, p []byte) error {
 	s.uncredited += len(p)
 	s.recvEnded = end
 	s.owe(n - int64(len(p)))
+	if s.recvWin <= 0 && !end {
+		c.o.hit(LimitWindow)
+	}
 	s.h.OnData(p, end)
 	if end {
 		c.receivingEnded(s)

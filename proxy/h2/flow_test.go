@@ -131,10 +131,10 @@ func TestOutputAboveHighWater(t *testing.T) {
 	r.feed(windowUpdate(0, 1<<20))
 	a, b := r.open(requestHead(), false), r.open(requestHead(), false)
 	r.output()
-	r.w.stuck = HighWater - 20000
+	r.w.stuck = r.c.high - 20000
 	a.s.SendData(make([]byte, 60000), false)
 	expect(t, "up to the mark", r.output(), "DATA 1 16384 bytes", "DATA 1 16384 bytes")
-	r.w.stuck = HighWater + 1
+	r.w.stuck = r.c.high + 1
 	r.feed(windowUpdate(1, 1), windowUpdate(0, 1), settings(settingWindow, 2<<20))
 	expect(t, "above it", r.output(), "SETTINGS ack")
 	r.w.stuck = 0
@@ -146,7 +146,7 @@ func TestOutputAboveHighWater(t *testing.T) {
 }
 
 func TestReceiveWindows(t *testing.T) {
-	r := newServer(t, Options{StreamWindow: 65535, ConnWindow: 65535})
+	r := newServer(t, Options{Limits: Limits{StreamWindow: 65535}, ConnWindow: 65535})
 	r.accepted = func(rec *recorder) { rec.quiet = true }
 	chunk := strings.Repeat("x", 16383)
 	r.feed(request(1, false), data(1, false, chunk))
@@ -172,7 +172,7 @@ func TestReceiveWindows(t *testing.T) {
 func TestPeerExceedsWindows(t *testing.T) {
 	chunk := strings.Repeat("x", 16000)
 	frames := [][]byte{request(1, false), data(1, false, chunk), data(1, false, chunk), data(1, false, chunk), data(1, false, chunk), data(1, false, chunk)}
-	r := newServer(t, Options{StreamWindow: 65535})
+	r := newServer(t, Options{Limits: Limits{StreamWindow: 65535}})
 	r.accepted = func(rec *recorder) { rec.quiet = true }
 	rule{frames: frames, out: []string{"RST_STREAM 1 FLOW_CONTROL_ERROR"}}.check(t, r)
 

@@ -60,7 +60,7 @@ func (h *fuzzHandler) OnDrained()              { h.note("drained") }
 // react feeds input in pieces, the lengths of which are those of cuts.
 func react(t *testing.T, server bool, input, cuts []byte) reaction {
 	// Some budgets go by reads, and so by the pieces.
-	o := Options{MaxControl: 1 << 30, MaxResets: 1 << 30, MaxStreams: 20, MaxHeaderBytes: 2000}
+	o := Options{Limits: Limits{MaxControl: 1 << 30, MaxResets: 1 << 30, MaxStreams: 20, MaxHeaderBytes: 2000}}
 	w, r := &wire{}, reaction{}
 	var c *Conn
 	if server {

@@ -19,7 +19,7 @@ func golden(t *testing.T, what string, got []byte, want ...string) {
 }
 
 func TestGoldenHandshake(t *testing.T) {
-	o := Options{MaxStreams: 100, StreamWindow: 1 << 20, ConnWindow: 1 << 21, MaxHeaderBytes: 1 << 14}
+	o := Options{Limits: Limits{MaxStreams: 100, StreamWindow: 1 << 20, MaxHeaderBytes: 1 << 14}, ConnWindow: 1 << 21}
 	w := &wire{}
 	c := NewServer(w, o, func(message.Stream) message.Handler { return nil })
 	golden(t, "server", w.out,

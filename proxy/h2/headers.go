@@ -68,7 +68,7 @@ func (c *Conn) readContinuation(h frameHeader, p []byte) error {
 		return connError(message.ProtocolError, "CONTINUATION follows no HEADERS")
 	}
 	if b.frames++; b.frames > c.o.MaxContinuations {
-		c.o.hit(LimitContinuation)
+		c.o.hit(LimitContinuations)
 		return connError(message.EnhanceYourCalm, "too many CONTINUATION frames")
 	}
 	if len(b.bytes)+len(p) > 2*c.o.MaxHeaderBytes {

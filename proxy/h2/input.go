@@ -49,7 +49,7 @@ func (c *Conn) Receive(p []byte) error {
 }
 
 func (c *Conn) receive(p []byte) error {
-	if c.w.Unsent() > maxOutput {
+	if c.w.Unsent() > c.o.MaxOutput {
 		c.o.hit(LimitOutput)
 		c.w.Abort()
 		return connError(message.EnhanceYourCalm, "peer sends and does not read")

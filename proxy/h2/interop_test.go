@@ -73,7 +73,7 @@ func (d *driver) write() {
 		}
 		out := bytes.Clone(d.w.out)
 		d.w.out = d.w.out[:0]
-		high := len(out) > HighWater
+		high := len(out) > d.w.HighWater()
 		d.mu.Unlock()
 		if len(out) == 0 {
 			return

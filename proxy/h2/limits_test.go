@@ -57,11 +57,11 @@ func TestFloods(t *testing.T) {
 		}, LimitResets, 25},
 		"malformed requests": {nil, func(i int) []byte { return headers(uint32(2*i+1), true, "a", "b") }, LimitResets, 25},
 		"refused streams":    {nil, func(i int) []byte { return request(uint32(2*i+1), true) }, LimitControl, 400},
-		"continuation":       {raw(frameHeaders, 0, 1, ""), func(int) []byte { return raw(frameContinuation, 0, 1, "") }, LimitContinuation, 50},
+		"continuation":       {raw(frameHeaders, 0, 1, ""), func(int) []byte { return raw(frameContinuation, 0, 1, "") }, LimitContinuations, 50},
 		"long continuation":  {raw(frameHeaders, 0, 1, ""), func(int) []byte { return raw(frameContinuation, 0, 1, strings.Repeat("\x82", 16384)) }, LimitHeaderBytes, 9},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newServer(t, Options{MaxControl: 100, MaxResets: 20, MaxStreams: 20})
+			r := newServer(t, Options{Limits: Limits{MaxControl: 100, MaxResets: 20, MaxStreams: 20}})
 			r.feed(c.before)
 			flood(t, r, c.most, c.frame)
 			if n := len(r.limits); n == 0 || r.limits[n-1] != c.limit {
@@ -140,7 +140,7 @@ func TestNoFloods(t *testing.T) {
 
 func TestHeaderListTooLarge(t *testing.T) {
 	big := strings.Repeat("x", 900)
-	r := newServer(t, Options{MaxHeaderBytes: 1000})
+	r := newServer(t, Options{Limits: Limits{MaxHeaderBytes: 1000}})
 	r.feed(request(1, true, "big", big), request(3, false, "big", big), data(3, true, "x"), request(5, true))
 	expect(t, "output", r.output(), "HEADERS 1 :status=431 end", "HEADERS 3 :status=431 end", "RST_STREAM 3 NO_ERROR")
 	expect(t, "limits", r.limits, LimitHeaderBytes, LimitHeaderBytes)
@@ -150,7 +150,7 @@ func TestHeaderListTooLarge(t *testing.T) {
 	r.feed(request(7, false), headers(7, true, "big", big+big[:100]))
 	expect(t, "trailers", r.output(), "RST_STREAM 7 ENHANCE_YOUR_CALM")
 
-	r = newClient(t, Options{MaxHeaderBytes: 1000})
+	r = newClient(t, Options{Limits: Limits{MaxHeaderBytes: 1000}})
 	a := r.open(requestHead(), true)
 	r.output()
 	r.feed(status(1, true, "200", "big", big+big[:100]))
@@ -181,10 +181,42 @@ func TestHPACKBomb(t *testing.T) {
 func TestPeerThatDoesNotRead(t *testing.T) {
 	r := newServer(t, Options{})
 	r.feed(request(1, true))
-	r.w.stuck = maxOutput + 1
+	r.w.stuck = r.c.o.MaxOutput + 1
 	if err := r.feed(raw(framePing, 0, 0, "12345678")); err == nil || !r.w.aborted {
 		t.Errorf("error %v, aborted %t", err, r.w.aborted)
 	}
 	expect(t, "limits", r.limits, LimitOutput)
 	expect(t, "events", r.streams[0].events, get1+" end", "reset ENHANCE_YOUR_CALM malformed")
+}
+
+// TestWindowLimit: a body that nobody takes fills its window, and one that is
+// taken does not.
+func TestWindowLimit(t *testing.T) {
+	for credited, want := range map[bool][]string{false: {LimitWindow}, true: nil} {
+		r := newServer(t, Options{Limits: Limits{StreamWindow: 65535}})
+		r.accepted = func(rec *recorder) { rec.quiet = !credited }
+		r.feed(request(1, false))
+		for sent := 0; sent < 65535; {
+			n := min(16384, 65535-sent)
+			r.feed(data(1, false, strings.Repeat("x", n)))
+			sent += n
+		}
+		expect(t, "limits", r.limits, want...)
+	}
+}
+
+// TestUnsentLimit: it is hit once for each time that the socket is full.
+func TestUnsentLimit(t *testing.T) {
+	r := newServer(t, Options{})
+	r.feed(request(1, false), windowUpdate(0, 1<<24), windowUpdate(1, 1<<24))
+	r.streams[0].s.SendHead(responseHead(200), false)
+	for range 2 {
+		r.w.stuck = r.c.high + 1
+		for range 3 {
+			r.streams[0].s.SendData([]byte("x"), false)
+		}
+		r.w.stuck = 0
+		r.c.Drained()
+	}
+	expect(t, "limits", r.limits, LimitUnsent, LimitUnsent)
 }

@@ -166,7 +166,7 @@ func (n *network) step(i int) {
 	switch n.rnd.IntN(4) {
 	case 0: // the socket takes some
 		took := n.rnd.IntN(len(w.out) + 1)
-		n.wasHigh[i] = n.wasHigh[i] || len(w.out) > HighWater
+		n.wasHigh[i] = n.wasHigh[i] || len(w.out) > w.HighWater()
 		n.line[i] = append(n.line[i], w.out[:took]...)
 		w.out = append(w.out[:0], w.out[took:]...)
 		if len(w.out) == 0 && n.wasHigh[i] {
@@ -185,7 +185,7 @@ func (n *network) step(i int) {
 func (n *network) run(streams int) {
 	arriving := map[string]*talker{}
 	pool := &Pool{}
-	o := Options{Interner: &message.Interner{}, Pool: pool, MaxControl: 1 << 30, MaxResets: 1 << 30, StreamWindow: 65535 + n.rnd.IntN(300000), ConnWindow: 65535 + n.rnd.IntN(1000000), MaxStreams: 1 + n.rnd.IntN(50)}
+	o := Options{Interner: &message.Interner{}, Pool: pool, ConnWindow: 65535 + n.rnd.IntN(1000000), Limits: Limits{MaxControl: 1 << 30, MaxResets: 1 << 30, StreamWindow: 65535 + n.rnd.IntN(300000), MaxStreams: 1 + n.rnd.IntN(50)}}
 	n.conns[0] = NewClient(&n.wires[0], o, nil)
 	n.conns[1] = NewServer(&n.wires[1], o, func(s message.Stream) message.Handler {
 		return &arrival{n: n, s: s, arriving: arriving}

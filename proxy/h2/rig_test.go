@@ -35,6 +35,7 @@ func (w *wire) take() []byte {
 
 func (w *wire) Output() *[]byte { return &w.out }
 func (w *wire) Unsent() int     { return w.stuck + len(w.out) }
+func (w *wire) HighWater() int  { return 256 << 10 }
 func (w *wire) Close()          { w.closed = true }
 func (w *wire) Abort()          { w.aborted = true }
 

@@ -8,7 +8,15 @@ const longestFrame = 64 << 10
 
 // blocked tells that no stream may send: neither its window nor its output has
 // room for the connection.
-func (c *Conn) blocked() bool { return c.sendWin <= 0 || c.w.Unsent() > HighWater }
+func (c *Conn) blocked() bool { return c.sendWin <= 0 || c.w.Unsent() > c.high }
+
+// wait notes that a stream has to wait: for the socket, unless for a window.
+func (c *Conn) wait() {
+	if !c.full && c.w.Unsent() > c.high {
+		c.full = true
+		c.o.hit(LimitUnsent)
+	}
+}
 
 // sendNow writes as much of p as there is room for, and returns what is left.
 // With the last byte goes END_STREAM, when it is to end.

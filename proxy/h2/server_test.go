@@ -192,10 +192,10 @@ func TestServerPreface(t *testing.T) {
 
 func TestServerHandshake(t *testing.T) {
 	r := newRig(t, Options{}, true)
-	expect(t, "at once", r.output(), "SETTINGS 3=250 8=1 4=262144 6=65536", "WINDOW_UPDATE 0 983041")
+	expect(t, "at once", r.output(), "SETTINGS 3=1000 8=1 4=262144 6=65536", "WINDOW_UPDATE 0 983041")
 	r.feed([]byte(preface), settings())
 	expect(t, "answer", r.output(), "SETTINGS ack")
-	r = newRig(t, Options{MaxStreams: 7, StreamWindow: 1, ConnWindow: 1, MaxHeaderBytes: 9}, true)
+	r = newRig(t, Options{Limits: Limits{MaxStreams: 7, StreamWindow: 1, MaxHeaderBytes: 9}, ConnWindow: 1}, true)
 	expect(t, "at once", r.output(), "SETTINGS 3=7 8=1 4=65535 6=9")
 }
 
@@ -224,7 +224,7 @@ func TestServerResponds(t *testing.T) {
 }
 
 func TestServerRefuses(t *testing.T) {
-	r := newServer(t, Options{MaxStreams: 2})
+	r := newServer(t, Options{Limits: Limits{MaxStreams: 2}})
 	r.feed(request(1, true), request(3, true), request(5, false), data(5, true, "x"))
 	expect(t, "above the limit", r.output(), "RST_STREAM 5 REFUSED_STREAM")
 	r.streams[0].s.SendHead(responseHead(200), true)

@@ -87,6 +87,7 @@ func (s *stream) SendData(p []byte, end bool) {
 	if len(p) > 0 {
 		s.waiting.add(p, c.w)
 		s.endWaits = end
+		c.wait()
 		c.requeue(s)
 		return
 	}

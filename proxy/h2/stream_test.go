@@ -52,7 +52,7 @@ func TestPaddingIsCredited(t *testing.T) {
 
 // Who has ended needs no window.
 func TestNoWindowAfterTheEnd(t *testing.T) {
-	r := newServer(t, Options{StreamWindow: 65535})
+	r := newServer(t, Options{Limits: Limits{StreamWindow: 65535}})
 	r.accepted = func(rec *recorder) { rec.quiet = true }
 	chunk := strings.Repeat("x", 16000)
 	r.feed(request(1, false), data(1, false, chunk), data(1, false, chunk), data(1, false, chunk), data(1, true, chunk))

@@ -2,6 +2,8 @@
 
 package loop
 
+import "errors"
+
 // closing is what a connection needs to end in order.
 type closing struct {
 	timer Timer
@@ -21,8 +23,8 @@ func (c *Conn) shut(err error) {
 
 func (c *Conn) closeTimedOut() {
 	err := c.closing.err
-	if err == nil && !c.has(sentFIN) {
-		err = ErrCloseTimeout
+	if !c.has(sentFIN) {
+		err = errors.Join(err, ErrCloseTimeout)
 	}
 	c.worker.finish(c, err, !c.has(sentFIN))
 }

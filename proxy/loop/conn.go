@@ -105,6 +105,9 @@ func (c *Conn) Unsent() int {
 	return n
 }
 
+// HighWater is how many bytes of Unsent mean that the peer has no room.
+func (c *Conn) HighWater() int { return c.worker.highWater }
+
 // Buffer returns an empty buffer of BufferSize or more. Recycle takes it back.
 func (c *Conn) Buffer() []byte { return c.worker.pool.get(BufferSize) }
 

@@ -77,7 +77,7 @@ func TestEchoOfMuch(t *testing.T) {
 		if received.Load() != size || sent.Load() != size {
 			t.Errorf("counted %d and %d", received.Load(), sent.Load())
 		}
-		if most > 2*(loop.HighWater+loop.ReadSize) {
+		if most > 2*(loop.DefaultHighWater+loop.ReadSize) {
 			t.Errorf("held up to %d bytes", most)
 		}
 	})

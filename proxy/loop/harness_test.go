@@ -167,7 +167,7 @@ func echo() *core {
 		receive: func(c *core, p []byte) error {
 			o := c.conn.Output()
 			*o = append(*o, p...)
-			c.conn.Pause(c.conn.Unsent() > loop.HighWater)
+			c.conn.Pause(c.conn.Unsent() > loop.DefaultHighWater)
 			return nil
 		},
 		drained: func(c *core) { c.conn.Pause(false) },

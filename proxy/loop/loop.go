@@ -21,7 +21,7 @@ type Core interface {
 	// End tells of the peer's end of stream, once. nil keeps the other
 	// direction open; an error is as one of Receive.
 	End() error
-	// Drained tells that Unsent had been above HighWater, and that the socket
+	// Drained tells that Unsent had been above the worker's HighWater, and that the socket
 	// has taken all of it now.
 	Drained()
 	// Closed is the last call, made exactly once. err is nil after an orderly
@@ -49,9 +49,6 @@ type Transport interface {
 }
 
 const (
-	// HighWater is how many bytes of Unsent mean that a peer has no room, until
-	// Drained.
-	HighWater = 256 << 10
 	// ReadSize is the most that Receive gets at once on a plaintext connection:
 	// that much means that there is probably more.
 	ReadSize = 256 << 10
@@ -102,6 +99,13 @@ type Options struct {
 	// CloseTimeout bounds Close: the time for a peer to take what is unsent, and
 	// to close its side. 0 is 5 seconds.
 	CloseTimeout time.Duration
+	// HighWater is how many bytes of Unsent mean that a peer has no room, until
+	// Drained. 0 is 256 KiB.
+	HighWater int
 }
 
-const defaultCloseTimeout = 5 * time.Second
+// Defaults of Options.
+const (
+	DefaultCloseTimeout = 5 * time.Second
+	DefaultHighWater    = 256 << 10
+)

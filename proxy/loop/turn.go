@@ -117,7 +117,7 @@ func (w *Worker) flush(c *Conn) {
 		w.finish(c, ErrAborted, true)
 		return
 	}
-	if c.Unsent() > HighWater {
+	if c.Unsent() > c.worker.highWater {
 		c.set(high)
 	}
 	if !c.has(blocked) {

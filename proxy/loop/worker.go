@@ -3,6 +3,7 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type Worker struct {
 	stopped bool
 
 	closeTimeout time.Duration
+	highWater    int
 
 	conns    []*Conn
 	fresh    []fresh // adopted, nothing delivered yet
@@ -52,9 +54,8 @@ type fresh struct {
 func New(o Options) (*Worker, error) {
 	now := time.Now()
 	w := &Worker{mail: newMailbox(), buf: make([]byte, ReadSize), now: now, base: now, yielded: now}
-	if w.closeTimeout = o.CloseTimeout; w.closeTimeout == 0 {
-		w.closeTimeout = defaultCloseTimeout
-	}
+	w.closeTimeout = cmp.Or(o.CloseTimeout, DefaultCloseTimeout)
+	w.highWater = cmp.Or(o.HighWater, DefaultHighWater)
 	w.pool.worker = w
 	w.pool.timer.F = w.pool.trim
 	var err error

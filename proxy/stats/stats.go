@@ -42,15 +42,22 @@ const (
 // Limit is the value of a label: which limit was hit.
 type Limit string
 
-// The limits.
+// The limits that no protocol core knows: those have names of their own.
 const (
-	LimitConnections Limit = "connections"
-	LimitDescriptors Limit = "descriptors"
-	LimitStreams     Limit = "streams"
-	LimitHeaderBytes Limit = "header-bytes"
-	LimitReplay      Limit = "replay-bytes" // a request body that outgrew the buffer for re-sends
-	LimitIdle        Limit = "idle-timeout"
-	LimitHandshakes  Limit = "handshakes" // TLS, under way at once
+	LimitConnections   Limit = "connections"
+	LimitDescriptors   Limit = "descriptors"
+	LimitEndpointConns Limit = "endpoint-connections"
+	LimitHandshakes    Limit = "handshakes" // TLS, under way at once
+	LimitReplay        Limit = "replay-bytes"
+	LimitConnect       Limit = "connect-timeout"
+	LimitResolve       Limit = "resolve-timeout"
+	LimitDetect        Limit = "detect-timeout"
+	LimitHandshake     Limit = "handshake-timeout"
+	LimitHeader        Limit = "header-timeout"
+	LimitIdleHTTP1     Limit = "http1-idle-timeout"
+	LimitIdleHTTP2     Limit = "http2-idle-timeout"
+	LimitClose         Limit = "close-timeout"
+	LimitDrain         Limit = "drain-timeout"
 )
 
 // Stats is the set of all counters.

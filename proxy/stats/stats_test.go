@@ -42,7 +42,7 @@ func TestNames(t *testing.T) {
 	s.Error(stats.Outbound, reason.NoRoute)
 	s.Retry(stats.Outbound, reason.ConnectRefused)
 	s.PassedThrough("no-service")
-	s.LimitHit(stats.Inbound, stats.LimitStreams)
+	s.LimitHit(stats.Inbound, stats.LimitHandshakes)
 	s.Dial(stats.Outbound, reason.None)
 	s.Gauge("discovery_connected", func() float64 { return 1 })
 	want := []string{
@@ -53,7 +53,7 @@ func TestNames(t *testing.T) {
 		`shunt_proxy_grpc_responses_total{direction="inbound",service=":8080",grpc_status="14"} 1`,
 		`shunt_proxy_grpc_responses_total{direction="inbound",service=":8080",grpc_status="none"} 1`,
 		`shunt_proxy_grpc_responses_total{direction="inbound",service=":8080",grpc_status="other"} 2`,
-		`shunt_proxy_limit_hits_total{direction="inbound",limit="streams"} 1`,
+		`shunt_proxy_limit_hits_total{direction="inbound",limit="handshakes"} 1`,
 		`shunt_proxy_passthrough_total{direction="outbound",reason="no-service"} 1`,
 		`shunt_proxy_received_bytes_total{direction="inbound",kind="tcp"} 3`,
 		`shunt_proxy_requests_total{direction="outbound",service="greeter:80",protocol="http2",class="2xx"} 2`,

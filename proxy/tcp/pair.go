@@ -22,6 +22,9 @@ type pair struct {
 	open   int
 	err    error // the first
 	done   func(error)
+	// limitHit is Options.LimitHit.
+	limitHit func(name string)
+
 	client direction
 	server direction
 }
@@ -52,7 +55,7 @@ func Relay(w *loop.Worker, client, server End, o Options, done func(error)) {
 }
 
 func newPair(w *loop.Worker, o Options, done func(error)) *pair {
-	p := &pair{worker: w, idle: o.IdleTimeout, moved: w.Now(), done: done, open: 2}
+	p := &pair{worker: w, idle: o.IdleTimeout, moved: w.Now(), done: done, limitHit: o.LimitHit, open: 2}
 	p.client = direction{pair: p, count: o.Received}
 	p.server = direction{pair: p, count: o.Sent}
 	if p.idle > 0 {
@@ -85,8 +88,9 @@ func (d *direction) Receive(p []byte) error {
 		d.full = 0
 		return nil
 	}
-	if d.to.Unsent() > loop.HighWater {
+	if d.to.Unsent() > d.to.HighWater() {
 		d.from.Pause(true)
+		d.pair.limitHit(LimitUnsent)
 	}
 	return nil
 }
@@ -139,6 +143,7 @@ func (p *pair) end() {
 func (p *pair) lookIdle() {
 	left := p.idle - p.worker.Now().Sub(p.moved)
 	if left <= 0 {
+		p.limitHit(LimitIdle)
 		p.reset(ErrIdle)
 		return
 	}

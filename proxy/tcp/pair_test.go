@@ -78,7 +78,7 @@ func join(t testing.TB, w *loop.Worker, idle time.Duration, pendingUp, pendingDo
 	r := &relayed{client: client, server: server, done: make(chan error, 1)}
 	w.Post(func() {
 		tcp.Relay(w, tcp.End{Conn: nearClient, Pending: []byte(pendingUp)}, tcp.End{Conn: nearServer, Pending: []byte(pendingDown)},
-			tcp.Options{IdleTimeout: idle, Received: &r.up, Sent: &r.down},
+			tcp.Options{IdleTimeout: idle, Received: &r.up, Sent: &r.down, LimitHit: r.limitHit},
 			func(err error) { r.done <- err })
 	})
 	return r
@@ -152,9 +152,28 @@ func TestRelayIdle(t *testing.T) {
 				t.Fatalf("cut while it moved: %v", err)
 			}
 		}
-		if err := await(t, r.done); !errors.Is(err, tcp.ErrIdle) {
-			t.Errorf("done: %v", err)
+		if err := await(t, r.done); !errors.Is(err, tcp.ErrIdle) || r.idle.Load() != 1 {
+			t.Errorf("done: %v, limit hit %d times", err, r.idle.Load())
 		}
+	})
+}
+
+// TestUnsentLimit: a peer that does not read stops the other, which counts.
+func TestUnsentLimit(t *testing.T) {
+	eachDriver(t, func(t *testing.T, w *loop.Worker, _ func()) {
+		r := join(t, w, 0, "", "")
+		piece := make([]byte, 64<<10)
+		for end := time.Now().Add(5 * time.Second); r.unsent.Load() == 0; {
+			if time.Now().After(end) {
+				t.Fatal("nothing stops")
+			}
+			r.client.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+			r.client.Write(piece)
+			time.Sleep(time.Millisecond) // short reads, lest it be spliced
+		}
+		r.client.SetLinger(0)
+		r.client.Close()
+		await(t, r.done)
 	})
 }
 
@@ -189,7 +208,7 @@ func TestRelayOfClosed(t *testing.T) {
 			}
 			done := make(chan error, 1)
 			w.Post(func() {
-				tcp.Relay(w, tcp.End{Conn: nearClient, Pending: []byte("x")}, tcp.End{Conn: nearServer}, tcp.Options{Received: new(atomic.Uint64), Sent: new(atomic.Uint64)},
+				tcp.Relay(w, tcp.End{Conn: nearClient, Pending: []byte("x")}, tcp.End{Conn: nearServer}, tcp.Options{Received: new(atomic.Uint64), Sent: new(atomic.Uint64), LimitHit: func(string) {}},
 					func(err error) { done <- err })
 			})
 			if err := await(t, done); !errors.Is(err, net.ErrClosed) {
@@ -389,7 +408,7 @@ func TestMemoryOfIdlePairs(t *testing.T) {
 	w.Post(func() {
 		for i := range near {
 			tcp.Relay(w, tcp.End{Conn: near[i].client}, tcp.End{Conn: near[i].server},
-				tcp.Options{IdleTimeout: time.Hour, Received: &count, Sent: &count}, func(error) {})
+				tcp.Options{IdleTimeout: time.Hour, Received: &count, Sent: &count, LimitHit: func(string) {}}, func(error) {})
 		}
 	})
 	for _, e := range all { // each has had bytes in both directions
@@ -450,4 +469,9 @@ type relayed struct {
 	client, server *net.TCPConn // the far ends
 	up, down       atomic.Uint64
 	done           chan error
+	idle, unsent   atomic.Int32 // limits that were hit
+}
+
+func (r *relayed) limitHit(name string) {
+	map[string]*atomic.Int32{tcp.LimitIdle: &r.idle, tcp.LimitUnsent: &r.unsent}[name].Add(1)
 }

@@ -28,4 +28,12 @@ type Options struct {
 	IdleTimeout time.Duration
 	// Received and Sent count the bytes from and to the client.
 	Received, Sent *atomic.Uint64
+	// LimitHit is called with the name of a limit that was hit.
+	LimitHit func(name string)
 }
+
+// Names of limits that LimitHit is called with.
+const (
+	LimitIdle   = "idle-timeout" // Options.IdleTimeout
+	LimitUnsent = "unsent-bytes" // the worker's HighWater: reading from the other side stops
+)
