@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/interop"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/status"
 )
 
 // TestInterop runs the official gRPC interop cases through two proxies.
@@ -68,5 +69,24 @@ func interopCases(t *testing.T, target string) {
 			defer cancel()
 			tt.run(ctx, client) // ends the process when it fails
 		})
+	}
+}
+
+// TestBlanksOfGRPC: grpc-go writes blanks around values as they are, and reads
+// them so. RFC 9113, section 8.2.1, calls such fields malformed.
+func TestBlanksOfGRPC(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	testgrpc.RegisterTestServiceServer(server, interop.NewTestServer())
+	go server.Serve(l)
+	t.Cleanup(server.Stop)
+	client := grpcClient(t, to(chain(t, addrOf(l))))
+	const message = " blanks on both sides "
+	_, err = client.UnaryCall(t.Context(), &testgrpc.SimpleRequest{ResponseStatus: &testgrpc.EchoStatus{Code: 2, Message: message}})
+	if got := status.Convert(err).Message(); got != message {
+		t.Errorf("message %q, %v", got, err)
 	}
 }

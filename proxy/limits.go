@@ -73,6 +73,7 @@ func (o *Options) timeouts() []Limit {
 		{stats.LimitDetect, span(moment, &o.DetectTimeout), "a client that stops in the middle of what looks like HTTP, or says nothing and has no endpoint", "it is relayed as TCP; `detect-timeout`"},
 		{stats.LimitHandshake, span(moment, &o.HandshakeTimeout), "one TLS handshake", "the connection is closed"},
 		{stats.LimitHeader, span(moment, &x.HeaderTimeout), "one HTTP/1 request head; it is looked at as often, so up to twice as long", "reset"},
+		{stats.LimitSettings, span(moment, &x.SettingsTimeout), "the acknowledgement of SETTINGS by an HTTP/2 peer", "GOAWAY(SETTINGS_TIMEOUT)"},
 		{stats.LimitIdleHTTP1, span(moment, &x.IdleHTTP1), "an idle HTTP/1 connection to an endpoint", "it is closed"},
 		{stats.LimitIdleHTTP2, span(moment, &x.IdleHTTP2), "an idle HTTP/2 connection to an endpoint", "it is closed"},
 		{tcp.LimitIdle, span(0, &o.IdleTimeout), "relayed TCP without a byte; 0 is for ever", "reset"},

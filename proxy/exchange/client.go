@@ -37,7 +37,7 @@ type clientConn struct {
 	requests    *stats.Requests
 	bytes       *stats.Conn
 	goAway      func()
-	header      *loop.Timer // HTTP/1: bounds an unfinished head
+	timer       *loop.Timer // HTTP/1: bounds an unfinished head; HTTP/2: the acknowledgement of SETTINGS
 	begun       bool        // bytes came between requests: of the next one's head
 	stale       bool        // a head was unfinished when the timer last ran
 	accepted    bool        // there was a request
@@ -82,15 +82,40 @@ func (s *shard) serve(c *Client) {
 
 func (c *clientConn) newCore() loop.Core {
 	if c.kind == kindHTTP2 {
-		core := h2.NewServer(c.conn, c.shard.h2Options(), c.accept)
+		o := c.shard.h2Options()
+		o.Refused = c.refused
+		core := h2.NewServer(c.conn, o, c.accept)
 		c.goAway = core.GoAway
+		c.timer = &loop.Timer{F: func() { c.checkSettings(core) }}
+		c.shard.worker.After(c.timer, c.shard.options.Limits.SettingsTimeout)
 		return core
 	}
-	core := h1.NewServer(c.conn, c.shard.h1Options(), c.accept)
+	o := c.shard.h1Options()
+	o.Refused = c.refused
+	core := h1.NewServer(c.conn, o, c.accept)
 	c.goAway = core.GoAway
-	c.header = &loop.Timer{F: c.checkHeader}
-	c.shard.worker.After(c.header, c.shard.options.Limits.HeaderTimeout)
+	c.timer = &loop.Timer{F: c.checkHeader}
+	c.shard.worker.After(c.timer, c.shard.options.Limits.HeaderTimeout)
 	return core
+}
+
+// refused counts a request that no exchange hears of.
+func (c *clientConn) refused(status int) {
+	why := reason.InvalidRequest
+	if status == 431 {
+		why = reason.HeaderTooLarge
+	}
+	c.shard.options.Stats.Error(c.shard.options.Direction, why)
+	c.requests.Status(status)
+}
+
+// checkSettings ends the connection of a client that does not speak HTTP/2
+// properly.
+func (c *clientConn) checkSettings(core *h2.Conn) {
+	c.timer = nil // an idle connection keeps little
+	if core.SettingsDue() {
+		c.shard.limitHit(stats.LimitSettings)
+	}
 }
 
 // accept begins an exchange.
@@ -138,13 +163,13 @@ func (c *clientConn) checkHeader() {
 		return
 	}
 	c.stale = c.begun
-	c.shard.worker.After(c.header, c.shard.options.Limits.HeaderTimeout)
+	c.shard.worker.After(c.timer, c.shard.options.Limits.HeaderTimeout)
 }
 
 // Closed is the last that is heard of the connection.
 func (c *clientConn) Closed(err error) {
-	if c.header != nil {
-		c.header.Stop()
+	if c.timer != nil {
+		c.timer.Stop()
 	}
 	c.shard.closed(err)
 	delete(c.shard.conns, c)

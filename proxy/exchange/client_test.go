@@ -61,8 +61,8 @@ func (r *rig) adoptClient(t *testing.T, k kind) (*fakeClient, net.Conn) {
 		if c.conn, err = r.worker.Adopt(ours, nil, nil, func(*loop.Conn) loop.Core { return c }); err != nil {
 			t.Error(err)
 		}
-		c.header = &loop.Timer{F: c.checkHeader}
-		r.worker.After(c.header, r.options.Limits.HeaderTimeout)
+		c.timer = &loop.Timer{F: c.checkHeader}
+		r.worker.After(c.timer, r.options.Limits.HeaderTimeout)
 	})
 	return f, peer
 }

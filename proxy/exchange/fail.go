@@ -30,10 +30,7 @@ func (x *exchange) fail(why reason.Reason) {
 }
 
 func (x *exchange) failure(why reason.Reason) *message.Head {
-	h := &message.Head{Kind: message.Response, Status: 503, ContentLength: -1, Stable: true}
-	if why == reason.DeadlineExceeded {
-		h.Status = 504
-	}
+	h := &message.Head{Kind: message.Response, Status: httpStatus(why), ContentLength: -1, Stable: true}
 	add := func(name, value string) { h.Fields = append(h.Fields, &message.Field{Name: name, Value: value}) }
 	if x.call {
 		h.Status, h.GRPC = 200, true
@@ -52,9 +49,24 @@ func (x *exchange) failure(why reason.Reason) *message.Head {
 	return h
 }
 
+func httpStatus(why reason.Reason) int {
+	switch why {
+	case reason.DeadlineExceeded:
+		return 504
+	case reason.HeaderTooLarge:
+		return 431
+	case reason.NoConnect:
+		return 501
+	}
+	return 503
+}
+
 func grpcStatus(why reason.Reason) string {
-	if why == reason.DeadlineExceeded {
+	switch why {
+	case reason.DeadlineExceeded:
 		return grpcstatus.DeadlineExceeded
+	case reason.HeaderTooLarge:
+		return grpcstatus.ResourceExhausted
 	}
 	return grpcstatus.Unavailable
 }

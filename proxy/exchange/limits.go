@@ -23,6 +23,9 @@ type Limits struct {
 	// HeaderTimeout is the time for the head of an HTTP/1 request, once it has
 	// begun. It is looked at so often: one may take twice as long.
 	HeaderTimeout time.Duration
+	// SettingsTimeout is the time for a peer to acknowledge SETTINGS (RFC 9113,
+	// section 6.5.3).
+	SettingsTimeout time.Duration
 	// IdleHTTP1 and IdleHTTP2 are how long connections to endpoints may be idle.
 	// The one of HTTP/1 is best below the 5 s after which common servers close
 	// theirs: who closes first wins the race against the next request.
@@ -35,6 +38,7 @@ func DefaultLimits() Limits {
 		MaxReplay:        64 << 10,
 		MaxEndpointConns: 64,
 		HeaderTimeout:    10 * time.Second,
+		SettingsTimeout:  10 * time.Second,
 		IdleHTTP1:        4 * time.Second,
 		IdleHTTP2:        5 * time.Minute,
 	}

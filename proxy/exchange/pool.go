@@ -6,16 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/shuntmesh/shunt/proxy/loop"
 	"github.com/shuntmesh/shunt/proxy/message"
 	"github.com/shuntmesh/shunt/proxy/reason"
 	"github.com/shuntmesh/shunt/proxy/stats"
 )
-
-// looks is how often in its idle time a connection is looked at.
-const looks = 2
 
 // maxIdle is how many connections of HTTP/1 to one address are kept for clients
 // to come, of those that were dialled before it was known what they speak.
@@ -35,6 +31,14 @@ type pool struct {
 	newCore func(kind, *loop.Conn, func()) core
 	groups  map[groupKey]*group
 	closed  bool
+}
+
+// peer is what a core of HTTP/2 knows of the endpoint: what it takes.
+type peer interface {
+	Settled() bool
+	ConnectProtocol() bool
+	Fits(*message.Head) bool
+	SettingsDue() bool
 }
 
 type groupKey struct {
@@ -83,6 +87,12 @@ func (g *group) leave(x *exchange) {
 	x.group = nil
 	if i := slices.Index(g.waiting, x); i >= 0 {
 		g.waiting = slices.Delete(g.waiting, i, i+1)
+		return
+	}
+	for _, c := range g.conns {
+		if i := slices.Index(c.asking, x); i >= 0 {
+			c.asking = slices.Delete(c.asking, i, i+1)
+		}
 	}
 }
 
@@ -172,6 +182,7 @@ func (g *group) add(s Secured) error {
 	_, err := g.pool.shard.worker.Adopt(s.Conn, s.Pending, g.pool.shard.transport(s.Transport), func(conn *loop.Conn) loop.Core {
 		c.conn = conn
 		c.core = g.pool.newCore(g.key.kind, conn, c.changed)
+		c.peer, _ = c.core.(peer)
 		return c
 	})
 	if err != nil {
@@ -219,91 +230,4 @@ func (p *pool) close() {
 			}
 		}
 	}
-}
-
-// serverConn is a connection to an endpoint.
-type serverConn struct {
-	core
-	group *group
-	conn  *loop.Conn
-	idle  loop.Timer
-	used  bool // since the last look
-	ready bool // in group.ready
-}
-
-// join makes c one of its group.
-func (c *serverConn) join() {
-	c.group.conns = append(c.group.conns, c)
-	c.idle.F = c.look
-	c.lookLater()
-	c.changed()
-}
-
-// open gives x a stream, if there is room.
-func (c *serverConn) open(x *exchange) bool {
-	if c.Room() == 0 {
-		c.ready = false
-		return false
-	}
-	c.used = true
-	x.opened(c.Open((*answer)(x)))
-	return true
-}
-
-// changed is called by the core when there is room again, and when there will be
-// none any more.
-func (c *serverConn) changed() {
-	if c.core == nil {
-		return
-	}
-	if c.Room() > 0 && !c.ready {
-		c.ready = true
-		c.group.ready = append(c.group.ready, c)
-	}
-	if c.ready && len(c.group.waiting) > 0 {
-		c.group.serve()
-	}
-}
-
-// look closes a connection that was not in use since the last look. It costs
-// requests no timer, and needs nobody to tell that a stream has ended.
-func (c *serverConn) look() {
-	busy := c.Streams() > 0
-	if busy || c.used {
-		c.used = busy
-		c.lookLater()
-		return
-	}
-	limit, _ := c.mayIdle()
-	c.group.pool.shard.limitHit(limit)
-	c.group.unready(c)
-	c.conn.Close()
-}
-
-// mayIdle is how long the connection may be idle, and what that limit is called.
-func (c *serverConn) mayIdle() (stats.Limit, time.Duration) {
-	limits := &c.group.pool.shard.options.Limits
-	if c.group.key.kind == kindHTTP1 {
-		return stats.LimitIdleHTTP1, limits.IdleHTTP1
-	}
-	return stats.LimitIdleHTTP2, limits.IdleHTTP2
-}
-
-func (c *serverConn) lookLater() {
-	_, after := c.mayIdle()
-	c.group.pool.shard.worker.After(&c.idle, after/looks)
-}
-
-// Closed takes the connection out of the pool.
-func (c *serverConn) Closed(err error) {
-	g := c.group
-	c.idle.Stop()
-	g.pool.shard.closed(err)
-	g.unready(c)
-	if i := slices.Index(g.conns, c); i >= 0 {
-		g.conns = slices.Delete(g.conns, i, i+1)
-	}
-	c.core.Closed(err)
-	g.dialWhatIsWanted()
-	g.forget()
 }

@@ -118,7 +118,6 @@ func (s *shard) h1Options() h1.Options {
 		Limits:   s.options.HTTP1,
 		Interner: s.interner,
 		Later:    func(f func()) { s.worker.Post(f) },
-		Refused:  func(_ int, why string) { s.options.Stats.Error(s.options.Direction, reason.Reason(why)) },
 		LimitHit: s.coreLimitHit,
 	}
 }

@@ -13,6 +13,9 @@ const Unavailable = "14"
 // DeadlineExceeded is the status of a call whose grpc-timeout is over.
 const DeadlineExceeded = "4"
 
+// ResourceExhausted is the status of a call that is too large for the endpoint.
+const ResourceExhausted = "8"
+
 // IsCall tells a gRPC call by the content type of its request.
 func IsCall(contentType string) bool { return strings.HasPrefix(contentType, "application/grpc") }
 

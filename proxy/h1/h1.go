@@ -111,9 +111,9 @@ type Options struct {
 	Later func(f func())
 	// LimitHit is called with the name of a limit that was hit. It may be nil.
 	LimitHit func(limit string)
-	// Refused is called with the status and the reason of each response that
-	// a server makes by itself. It may be nil.
-	Refused func(status int, reason string)
+	// Refused is called with the status of each response that a server makes by
+	// itself. It may be nil.
+	Refused func(status int)
 }
 
 func (o Options) withDefaults() Options {

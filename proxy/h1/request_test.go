@@ -3,6 +3,7 @@
 package h1_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -194,14 +195,14 @@ func TestRefused(t *testing.T) {
 		everySplit(t, test.in, func(t *testing.T, pieces []string) {
 			var told, limit string
 			o := h1.Options{Limits: h1.Limits{MaxHeaderBytes: 1024, MaxFields: 20}, LimitHit: func(l string) { limit += l }}
-			o.Refused = func(_ int, reason string) { told += reason }
+			o.Refused = func(status int) { told += strconv.Itoa(status) }
 			s := newServer(o)
 			for _, p := range pieces {
 				s.feed(p)
 			}
 			equal(t, test.rfc, s.wire.take(), want)
 			equal(t, test.rfc, s.wire.state(), "closed")
-			equal(t, test.rfc+": told", told, reason)
+			equal(t, test.rfc+": told", told, test.status)
 			equal(t, test.rfc+": limit", limit, limitOf(test.rfc, test.status))
 			if strings.HasPrefix(test.in, "PUT") != strings.Contains(s.text(), "reset PROTOCOL_ERROR unprocessed=false malformed=true") {
 				t.Errorf("%s: the handler heard %q", test.rfc, s.text())

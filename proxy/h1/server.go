@@ -126,7 +126,7 @@ func (s *Server) refuse(err error) {
 	o := s.wire.Output()
 	*o = appendRefusal(*o, v)
 	if s.options.Refused != nil {
-		s.options.Refused(v.status, v.reason())
+		s.options.Refused(v.status)
 	}
 }
 

@@ -88,6 +88,7 @@ type Conn struct {
 	notify  bool // changed is due
 	closing bool // Wire.Close was called
 	settled bool // the peer's SETTINGS were read
+	acked   bool // and ours by the peer
 }
 
 // NewServer returns the core of a connection that a client opened, and sends
@@ -153,10 +154,6 @@ func (c *Conn) Streams() int { return c.open }
 func (c *Conn) goingAway() bool {
 	return c.err != nil || c.closing || c.leave.started || c.leave.received
 }
-
-// ConnectProtocol tells that the peer takes extended CONNECT (RFC 8441): a
-// client must not send a Protocol before.
-func (c *Conn) ConnectProtocol() bool { return c.peer.connectProtocol }
 
 // Drained sends what waits, after the socket took all that it had refused.
 func (c *Conn) Drained() {

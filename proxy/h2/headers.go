@@ -151,6 +151,7 @@ func (c *Conn) readRequest(id uint32, end bool, h *message.Head, err error) erro
 		return nil
 	case isMalformed(err), err == nil && h.ContentLength > 0 && end:
 		c.refuse(id, message.ProtocolError)
+		c.refused(400)
 		return c.annoyed()
 	case err != nil:
 		c.tooLarge(id, end)
@@ -191,9 +192,19 @@ func (c *Conn) refuse(id uint32, code message.Code) {
 func (c *Conn) tooLarge(id uint32, end bool) {
 	c.o.hit(LimitHeaderBytes)
 	c.recent.add(id, true)
-	c.writeHead(id, &message.Head{Kind: message.Response, Status: 431, ContentLength: -1}, true)
+	c.writeHead(id, &message.Head{
+		Kind: message.Response, Status: 431, ContentLength: -1,
+		Fields: []*message.Field{{Name: "shunt-error", Value: "header-too-large"}},
+	}, true)
 	if !end {
 		c.writeReset(id, message.NoError)
+	}
+	c.refused(431)
+}
+
+func (c *Conn) refused(status int) {
+	if c.o.Refused != nil {
+		c.o.Refused(status)
 	}
 }
 

@@ -4,6 +4,7 @@ package h2
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,13 +143,18 @@ func TestHeaderListTooLarge(t *testing.T) {
 	big := strings.Repeat("x", 900)
 	r := newServer(t, Options{Limits: Limits{MaxHeaderBytes: 1000}})
 	r.feed(request(1, true, "big", big), request(3, false, "big", big), data(3, true, "x"), request(5, true))
-	expect(t, "output", r.output(), "HEADERS 1 :status=431 end", "HEADERS 3 :status=431 end", "RST_STREAM 3 NO_ERROR")
+	expect(t, "output", r.output(), "HEADERS 1 :status=431 shunt-error=header-too-large end", "HEADERS 3 :status=431 shunt-error=header-too-large end", "RST_STREAM 3 NO_ERROR")
 	expect(t, "limits", r.limits, LimitHeaderBytes, LimitHeaderBytes)
 	if len(r.streams) != 1 {
 		t.Errorf("%d requests were accepted", len(r.streams))
 	}
 	r.feed(request(7, false), headers(7, true, "big", big+big[:100]))
 	expect(t, "trailers", r.output(), "RST_STREAM 7 ENHANCE_YOUR_CALM")
+	r.feed(headers(9, true, "a", "b"))
+	expect(t, "malformed", r.output(), "RST_STREAM 9 PROTOCOL_ERROR")
+	if !slices.Equal(r.refused, []int{431, 431, 400}) {
+		t.Errorf("refused with %v", r.refused)
+	}
 
 	r = newClient(t, Options{Limits: Limits{MaxHeaderBytes: 1000}})
 	a := r.open(requestHead(), true)
@@ -172,7 +178,7 @@ func TestHPACKBomb(t *testing.T) {
 	if err := r.feed(raw(frameHeaders, flagEndHeaders|flagEndStream, 3, bomb)); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "output", r.output(), "HEADERS 3 :status=431 end")
+	expect(t, "output", r.output(), "HEADERS 3 :status=431 shunt-error=header-too-large end")
 	if n := cap(r.c.o.Pool.fields); n > 1000 {
 		t.Errorf("%d fields were kept", n)
 	}

@@ -18,7 +18,6 @@ const (
 	LimitOutput        = "output-bytes"
 	LimitWindow        = "http2-window-bytes"
 	LimitUnsent        = "unsent-bytes"
-	LimitSettings      = "settings-timeout"
 )
 
 // Limits bound what one connection may cost. Those that are zero have their
@@ -91,6 +90,10 @@ type Options struct {
 	ConnWindow int
 	// LimitHit is called with the name of a limit that was hit; it may be nil.
 	LimitHit func(name string)
+	// Refused is called on a server for each request that no Handler hears of,
+	// with the status that it got, or would have got: for one that is malformed
+	// there is but a reset. It may be nil.
+	Refused func(status int)
 }
 
 const (

@@ -127,6 +127,7 @@ type rig struct {
 	accepted func(*recorder)
 	changed  int
 	limits   []string
+	refused  []int
 
 	in     bytes.Buffer
 	framer *http2.Framer
@@ -134,6 +135,7 @@ type rig struct {
 
 func newRig(t *testing.T, o Options, server bool) *rig {
 	r := &rig{t: t, w: &wire{}}
+	o.Refused = func(status int) { r.refused = append(r.refused, status) }
 	o.LimitHit = func(name string) { r.limits = append(r.limits, name) }
 	if server {
 		r.c = NewServer(r.w, o, func(s message.Stream) message.Handler {

@@ -4,6 +4,7 @@ package h2
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/shuntmesh/shunt/proxy/message"
 )
@@ -29,13 +30,14 @@ type peerSettings struct {
 	maxStreams      uint32
 	window          int64 // of a new stream
 	maxFrame        int
+	maxHeaderList   uint32
 	connectProtocol bool
 }
 
 func defaultPeerSettings() peerSettings {
 	// What a server will allow is not known until its SETTINGS arrive; 100 is
 	// the least that RFC 9113, section 6.5.2, recommends.
-	return peerSettings{headerTable: headerTable, maxStreams: 100, window: defaultWindow, maxFrame: 16384}
+	return peerSettings{headerTable: headerTable, maxStreams: 100, window: defaultWindow, maxFrame: 16384, maxHeaderList: math.MaxUint32}
 }
 
 // sendSettings announces our settings, and the window of the connection, which
@@ -71,6 +73,7 @@ func (c *Conn) readSettings(h frameHeader, p []byte) error {
 	case h.has(flagAck) && len(p) != 0, len(p)%settingLen != 0:
 		return connError(message.FrameSizeError, "SETTINGS has a bad length")
 	case h.has(flagAck):
+		c.acked = true
 		return c.spend(1)
 	}
 	if err := c.spend(1 + len(p)/(16*settingLen)); err != nil {
@@ -125,7 +128,8 @@ func (c *Conn) applySetting(id setting, value uint32) error {
 			return connError(message.ProtocolError, "SETTINGS_ENABLE_CONNECT_PROTOCOL has a bad value")
 		}
 		c.peer.connectProtocol = value == 1
-	case settingMaxHeaderListSize: // advice, which who makes the heads cannot take
+	case settingMaxHeaderListSize:
+		c.peer.maxHeaderList = value
 	}
 	return nil
 }

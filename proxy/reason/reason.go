@@ -21,7 +21,8 @@ const (
 	RefusedStream    Reason = "refused-stream"    // safe: REFUSED_STREAM, or GOAWAY below the stream
 	UpstreamReset    Reason = "upstream-reset"    // the connection or stream died with the request in flight
 	UpstreamInvalid  Reason = "upstream-invalid"  // the answer was no valid HTTP
-	HeaderTooLarge   Reason = "header-too-large"  // the request's header is over --max-header-bytes
+	HeaderTooLarge   Reason = "header-too-large"  // the request's header is over --max-header-bytes, or over what the endpoint has said it takes
+	NoConnect        Reason = "no-connect"        // the endpoint does not take extended CONNECT (RFC 8441)
 	TLSFailed        Reason = "tls-failed"        // safe: no handshake with the endpoint, or with the client
 	PlaintextRefused Reason = "plaintext-refused" // inbound serves TLS alone
 	OwnPort          Reason = "own-port"          // the destination is a port of this proxy

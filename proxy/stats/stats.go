@@ -54,6 +54,7 @@ const (
 	LimitDetect        Limit = "detect-timeout"
 	LimitHandshake     Limit = "handshake-timeout"
 	LimitHeader        Limit = "header-timeout"
+	LimitSettings      Limit = "settings-timeout"
 	LimitIdleHTTP1     Limit = "http1-idle-timeout"
 	LimitIdleHTTP2     Limit = "http2-idle-timeout"
 	LimitClose         Limit = "close-timeout"
