@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/shuntmesh/shunt/proxy"
+)
+
+// scenario has a proxy hit a limit, in front of the application that change sets
+// as origin, or of newApp.
+type scenario struct {
+	change  func(t *testing.T, o *proxy.Options)
+	provoke func(t *testing.T, r *running)
+}
+
+// TestLimitsAreCounted: each limit of the table is hit, and counts.
+func TestLimitsAreCounted(t *testing.T) {
+	all := map[string]scenario{}
+	for _, some := range []map[string]scenario{connectionScenarios, headScenarios, frameScenarios, bodyScenarios, timeoutScenarios} {
+		for name, s := range some {
+			all[name] = s
+		}
+	}
+	o := proxy.DefaultOptions()
+	for _, l := range o.Limits() {
+		if l.Name == "descriptors" {
+			continue // TestOutOfDescriptors: it takes a process of its own
+		}
+		t.Run(string(l.Name), func(t *testing.T) {
+			s, ok := all[string(l.Name)]
+			if !ok {
+				t.Fatal("nobody knows how to hit it")
+			}
+			r := start(t, func(o *proxy.Options) {
+				o.DrainTimeout = 50 * time.Millisecond
+				o.Origin = fixed{newApp(t, nil)}
+				if s.change != nil {
+					s.change(t, o)
+				}
+			})
+			if n := r.hits(string(l.Name)); n != 0 {
+				t.Fatalf("hit %d times in advance", n)
+			}
+			s.provoke(t, r)
+			r.waitForHit(t, string(l.Name))
+		})
+	}
+}
+
+// hits is how often a limit was hit, in both directions.
+func (r *running) hits(name string) (n int) {
+	var b bytes.Buffer
+	r.options.Stats.WritePrometheus(&b)
+	for line := range strings.Lines(b.String()) {
+		if key, value, _ := strings.Cut(line, " "); strings.HasPrefix(key, "shunt_proxy_limit_hits_total{") && strings.Contains(key, fmt.Sprintf("limit=%q", name)) {
+			var one int
+			fmt.Sscan(value, &one)
+			n += one
+		}
+	}
+	return n
+}
+
+func (r *running) waitForHit(t *testing.T, name string) {
+	t.Helper()
+	for end := time.Now().Add(8 * time.Second); r.hits(name) == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is not counted")
+		}
+	}
+}
+
+// says has a client connect and say something.
+func says(what ...string) func(*testing.T, *running) {
+	return func(t *testing.T, r *running) {
+		c := dialTCP(t, r.inbound)
+		io.WriteString(c, strings.Join(what, ""))
+		drain(c)
+	}
+}
+
+// sends has an HTTP/2 client send frames, all at once.
+func sends(frames func(w *wild)) func(*testing.T, *running) {
+	return func(t *testing.T, r *running) {
+		w := newWild(t, r.inbound)
+		w.frames.WriteSettingsAck()
+		frames(w)
+		w.send(t)
+		drain(w)
+	}
+}
+
+const head = " HTTP/1.1\r\nHost: a\r\n"
+
+// partialHello is the beginning of a TLS handshake that does not go on.
+const partialHello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+
+func withTLS(t *testing.T, o *proxy.Options) {
+	o.TLS.Files, o.TLS.Inbound = newFiles(t), proxy.TLSPermissive
+}
+
+var connectionScenarios = map[string]scenario{
+	"connections": {
+		func(_ *testing.T, o *proxy.Options) { o.MaxConnections = 1 },
+		says("GET /hang" + head + "\r\n"),
+	},
+	"handshakes": {
+		func(t *testing.T, o *proxy.Options) { withTLS(t, o); o.MaxHandshakes = 1 },
+		func(t *testing.T, r *running) { says(partialHello)(t, r); says(partialHello)(t, r) },
+	},
+	"endpoint-connections": {
+		func(t *testing.T, o *proxy.Options) {
+			o.Exchange.MaxEndpointConns = 1
+			o.Origin = fixed{endpoint(t, func(w *wild) {
+				w.frames.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
+			}, nil)}
+		},
+		func(t *testing.T, r *running) {
+			for range 3 { // the first may be on its way before the SETTINGS are
+				sends(func(w *wild) { w.request(1, "GET", "/hang") })(t, r)
+				time.Sleep(20 * time.Millisecond)
+			}
+		},
+	},
+}
+
+var headScenarios = map[string]scenario{
+	"header-bytes": {
+		func(_ *testing.T, o *proxy.Options) { o.HTTP1.MaxHeaderBytes = 1024 },
+		says("GET /"+head, "X: ", strings.Repeat("x", 2000), "\r\n\r\n"),
+	},
+	"header-fields": {
+		func(_ *testing.T, o *proxy.Options) { o.HTTP1.MaxFields = 8 },
+		says("GET /"+head, strings.Repeat("X: y\r\n", 10), "\r\n"),
+	},
+	"interim-responses": {
+		func(t *testing.T, o *proxy.Options) {
+			o.HTTP1.MaxInterim = 1
+			o.Origin = fixed{listenTCP(t, func(c *net.TCPConn) {
+				c.Read(make([]byte, 1))
+				io.WriteString(c, strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 3))
+				io.Copy(io.Discard, c)
+			})}
+		},
+		says("GET /" + head + "\r\n"),
+	},
+	"chunk-extension-bytes": {
+		func(_ *testing.T, o *proxy.Options) { o.HTTP1.MaxExtension = 10 },
+		says("PUT /"+head, "Transfer-Encoding: chunked\r\n\r\n1;a=0123456789\r\n"),
+	},
+	"pipelined-bytes": {
+		func(_ *testing.T, o *proxy.Options) { o.HTTP1.MaxPipelined = 1024 },
+		says("GET /hang"+head+"\r\n", strings.Repeat("GET /"+head+"\r\n", 50)),
+	},
+}
+
+var frameScenarios = map[string]scenario{
+	"streams": {
+		func(_ *testing.T, o *proxy.Options) { o.HTTP2.MaxStreams = 1 },
+		sends(func(w *wild) { w.request(1, "GET", "/hang"); w.request(3, "GET", "/hang") }),
+	},
+	"continuations": {
+		func(_ *testing.T, o *proxy.Options) { o.HTTP2.MaxContinuations = 1 },
+		sends(func(w *wild) {
+			w.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: w.block("GET", "/")})
+			w.frames.WriteContinuation(1, false, nil)
+			w.frames.WriteContinuation(1, false, nil)
+		}),
+	},
+	"stream-resets": {
+		func(_ *testing.T, o *proxy.Options) { o.HTTP2.MaxResets = 1 },
+		sends(func(w *wild) {
+			for id := uint32(1); id < 9; id += 2 {
+				w.request(id, "GET", "/hang")
+				w.frames.WriteRSTStream(id, http2.ErrCodeCancel)
+			}
+		}),
+	},
+	"control-frames": {
+		func(_ *testing.T, o *proxy.Options) { o.HTTP2.MaxControl = 100 },
+		sends(func(w *wild) {
+			for range 300 {
+				w.frames.WritePing(false, [8]byte{})
+			}
+		}),
+	},
+	"output-bytes": {
+		func(_ *testing.T, o *proxy.Options) {
+			o.HTTP2.MaxOutput, o.MaxUnsent, o.HTTP2.MaxControl = 64<<10, 32<<10, 1<<20
+		},
+		func(t *testing.T, r *running) {
+			w := newWild(t, r.inbound)
+			w.SetReadBuffer(4 << 10)
+			for range 4000 {
+				w.frames.WritePing(false, [8]byte{})
+			}
+			for r.hits("output-bytes") == 0 { // it reads none of the answers
+				w.SetWriteDeadline(time.Now().Add(time.Second))
+				if _, err := w.Write(w.out.Bytes()); err != nil {
+					return
+				}
+			}
+		},
+	},
+}
