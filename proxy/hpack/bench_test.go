@@ -3,6 +3,7 @@
 package hpack
 
 import (
+	"strconv"
 	"testing"
 
 	xhpack "golang.org/x/net/http2/hpack"
@@ -84,6 +85,39 @@ func TestDecodeAllocs(t *testing.T) {
 		})
 		if n != 0 {
 			t.Errorf("%s: %v allocations", tc.name, n)
+		}
+	}
+}
+
+// TestVolatileAllocs: values that never come again cost no memory that counts,
+// whether the peer puts them into the table or not.
+func TestVolatileAllocs(t *testing.T) {
+	var w blockWriter
+	e := xhpack.NewEncoder(&w)
+	plain, incremental, values := make([][]byte, 2000), make([][]byte, 2000), make([]string, 2000)
+	for i := range plain {
+		value := strconv.Itoa(1000000+i) + "u"
+		values[i] = value
+		plain[i] = appendText(appendName(nil, unindexed, literalBits, 0, "grpc-timeout"), value)
+		w = nil
+		_ = e.WriteField(xhpack.HeaderField{Name: "grpc-timeout", Value: value})
+		incremental[i] = w
+	}
+	for name, blocks := range map[string][][]byte{"plain": plain, "incremental": incremental} {
+		d, next := newDecoder(), 0
+		dst := make([]*message.Field, 0, 16)
+		decode := func() {
+			list, err := d.Decode(dst, blocks[next])
+			if err != nil || len(list) != 1 || list[0].Value != values[next] {
+				t.Fatalf("%q, %v", lines(list), err)
+			}
+			next++
+		}
+		for range 500 { // until the ring has grown
+			decode()
+		}
+		if n := testing.AllocsPerRun(1000, decode); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
 }

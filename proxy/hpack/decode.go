@@ -7,6 +7,7 @@ import "github.com/shuntmesh/shunt/proxy/message"
 // Decoder reads the header blocks of one direction of a connection.
 type Decoder struct {
 	interner *message.Interner
+	slab     message.Slab
 	table    table
 	version  uint64
 	limit    uint32 // of size updates

@@ -32,7 +32,8 @@ const (
 )
 
 // resolve returns the field that l stands for: an interned one, if l is of the
-// kind and has come before. key is scratch space, empty, of maxKey bytes.
+// kind and has come before, or one of the slab, if it may never come again. key is
+// scratch space, empty, of maxKey bytes.
 func (d *Decoder) resolve(l *literal, key []byte) (*message.Field, error) {
 	keyed := l.keyed()
 	if keyed {
@@ -45,11 +46,19 @@ func (d *Decoder) resolve(l *literal, key []byte) (*message.Field, error) {
 	if err != nil {
 		return nil, err
 	}
+	n := natureOf(name, l.value.empty())
+	came := keyed && n == volatile && d.interner.Came(key)
+	if n == volatile && !came && !l.never && l.value.short() {
+		value, err := l.value.decodeInto(&d.slab)
+		if err != nil {
+			return nil, err
+		}
+		return d.slab.Field(name, value), nil
+	}
 	value, err := l.value.decode()
 	if err != nil {
 		return nil, err
 	}
-	n := natureOf(name, value == "")
 	f := &message.Field{Name: name, Value: value, Sensitive: l.never || n == sensitive}
 	switch {
 	case !keyed:

@@ -46,6 +46,9 @@ func TestInterned(t *testing.T) {
 				return list[0]
 			}
 			first := decode()
+			if message.Volatile(first.Name) && first.Value != "" {
+				first = decode() // what came once is not worth keeping
+			}
 			if first.Again {
 				t.Error("Again at first")
 			}

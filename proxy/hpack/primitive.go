@@ -7,6 +7,8 @@ import (
 	"math"
 
 	xhpack "golang.org/x/net/http2/hpack"
+
+	"github.com/shuntmesh/shunt/proxy/message"
 )
 
 // Patterns of the first octet of a representation (section 6), and how many of
@@ -105,6 +107,27 @@ func (s text) decode() (string, error) {
 		return string(octets), nil
 	}
 	return xhpack.HuffmanDecodeToString(octets)
+}
+
+// maxShort is how long a string may be that is decoded into a slab, in octets as
+// they came: longer ones are rare, and would have to share memory with others.
+const maxShort = 64
+
+func (s text) short() bool { return len(s.wire)-s.start <= maxShort }
+
+// decodeInto returns the string, which is in the slab's memory.
+func (s text) decodeInto(slab *message.Slab) (string, error) {
+	octets, huffman := s.octets()
+	if !huffman {
+		b := slab.Room(len(octets))
+		start := b.Len()
+		b.Write(octets)
+		return slab.Since(start), nil
+	}
+	b := slab.Room(len(octets) * 8 / 5) // see decode
+	start := b.Len()
+	_, err := xhpack.HuffmanDecode(b, octets)
+	return slab.Since(start), err
 }
 
 // check tells what decode would, for a string that nobody wants.

@@ -22,11 +22,29 @@ type Interner struct {
 // recentFields is how many fields of passing interest are kept.
 const recentFields = 64
 
-// recent is a field that came lately, under a key that is short enough.
+// recent is a key that came lately, and is short enough, with its field if that
+// was added.
 type recent struct {
 	key   [39]byte
 	size  uint8
 	field *Field
+}
+
+// Came tells whether key came lately: then its field is worth AddRecent. If it
+// did not, it has now. So values that never come again cost no memory.
+func (in *Interner) Came(key []byte) bool {
+	if in.recent == nil {
+		in.recent = new([recentFields]recent)
+	}
+	r := &in.recent[slot(key)]
+	if len(key) > len(r.key) {
+		return false
+	}
+	if string(r.key[:r.size]) == string(key) {
+		return true
+	}
+	r.field, r.size = nil, uint8(copy(r.key[:], key))
+	return false
 }
 
 // FindRecent returns the field that was added under key with AddRecent, and was
