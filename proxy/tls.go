@@ -66,6 +66,12 @@ func newSecurity(o *Options) (*security, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Stats.Gauge("certificate_expires_timestamp_seconds", func() float64 {
+		if at := certificates.Expires(); !at.IsZero() {
+			return float64(at.Unix())
+		}
+		return 0
+	})
 	s := &security{certificates: certificates, log: o.Log.Warn}
 	s.outbound = newHandshaker(o, stats.Outbound, nil)
 	if t.Inbound == TLSOff {

@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +125,14 @@ func TestTLSIsEndedInbound(t *testing.T) {
 	}
 	if counts[0].Load() != 1 {
 		t.Error("the call did not reach the application")
+	}
+	var metrics strings.Builder
+	in.options.Stats.WritePrometheus(&metrics)
+	_, text, _ := strings.Cut(metrics.String(), "shunt_proxy_certificate_expires_timestamp_seconds ")
+	text, _, _ = strings.Cut(text, "\n")
+	expires, err := strconv.ParseFloat(text, 64)
+	if left := time.Until(time.Unix(int64(expires), 0)); err != nil || left < 50*time.Minute || left > time.Hour {
+		t.Errorf("the certificate is said to expire in %v, %v", left, err)
 	}
 }
 

@@ -31,6 +31,7 @@ type clientConn struct {
 	shard       *shard
 	conn        *loop.Conn
 	kind        kind
+	security    security // nil: plaintext
 	dispatcher  attempt.Dispatcher
 	destination netip.AddrPort
 	first       *balance.Endpoint // picked for this client already, and connected to
@@ -48,7 +49,7 @@ type clientConn struct {
 
 // serve takes a client's connection onto the worker.
 func (s *shard) serve(c *Client) {
-	cc := &clientConn{shard: s, dispatcher: c.Dispatcher, destination: c.Destination, done: c.Done}
+	cc := &clientConn{shard: s, security: securityOf(c.Transport), dispatcher: c.Dispatcher, destination: c.Destination, done: c.Done}
 	protocol := stats.HTTP1
 	if c.Protocol == sniff.HTTP2 {
 		cc.kind, protocol = kindHTTP2, stats.HTTP2
@@ -122,7 +123,7 @@ func (c *clientConn) checkSettings(core *h2.Conn) {
 func (c *clientConn) accept(down message.Stream) message.Handler {
 	c.active++
 	c.accepted, c.begun, c.stale = true, false, false
-	if c.leaving {
+	if c.leaving || c.security != nil && c.security.Worn() {
 		c.leaving = false
 		c.goAway()
 	}

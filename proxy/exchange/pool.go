@@ -178,7 +178,7 @@ func (g *group) shift() *exchange {
 
 // add takes a connection into the group.
 func (g *group) add(s Secured) error {
-	c := &serverConn{group: g}
+	c := &serverConn{group: g, security: securityOf(s.Transport)}
 	_, err := g.pool.shard.worker.Adopt(s.Conn, s.Pending, g.pool.shard.transport(s.Transport), func(conn *loop.Conn) loop.Core {
 		c.conn = conn
 		c.core = g.pool.newCore(g.key.kind, conn, c.changed)

@@ -14,13 +14,14 @@ import (
 // serverConn is a connection to an endpoint.
 type serverConn struct {
 	core
-	peer   peer // nil on HTTP/1
-	group  *group
-	conn   *loop.Conn
-	idle   loop.Timer
-	asking []*exchange // that wait for the peer's SETTINGS
-	used   bool        // since the last look
-	ready  bool        // in group.ready
+	peer     peer     // nil on HTTP/1
+	security security // nil: plaintext
+	group    *group
+	conn     *loop.Conn
+	idle     loop.Timer
+	asking   []*exchange // that wait for the peer's SETTINGS
+	used     bool        // since the last look
+	ready    bool        // in group.ready
 }
 
 // looks is how often in its idle time a connection is looked at.
