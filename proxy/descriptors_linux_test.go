@@ -108,26 +108,18 @@ func (p *poor) cpu(t *testing.T) time.Duration {
 }
 
 // metric is the sum of the values whose names have all of these parts.
-func (p *poor) metric(t *testing.T, parts ...string) (sum int) {
+func (p *poor) metric(t *testing.T, parts ...string) int {
 	t.Helper()
 	res, err := http.Get("http://" + p.metrics + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	text, _ := io.ReadAll(res.Body)
-lines:
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		for _, part := range parts {
-			if !strings.Contains(name, part) {
-				continue lines
-			}
-		}
-		n, _ := strconv.Atoi(value)
-		sum += n
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return sum
+	return sumOf(string(text), parts...)
 }
 
 // TestOutOfDescriptors: accepting stops without spinning, and goes on when there

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,17 +60,26 @@ func TestLimitsAreCounted(t *testing.T) {
 }
 
 // hits is how often a limit was hit, in both directions.
-func (r *running) hits(name string) (n int) {
+func (r *running) hits(name string) int {
+	return r.count("limit_hits_total{", fmt.Sprintf("limit=%q", name))
+}
+
+// count is the sum of the metrics whose names have all of these parts.
+func (r *running) count(parts ...string) int {
 	var b bytes.Buffer
 	r.options.Stats.WritePrometheus(&b)
-	for line := range strings.Lines(b.String()) {
-		if key, value, _ := strings.Cut(line, " "); strings.HasPrefix(key, "shunt_proxy_limit_hits_total{") && strings.Contains(key, fmt.Sprintf("limit=%q", name)) {
-			var one int
-			fmt.Sscan(value, &one)
-			n += one
+	return sumOf(b.String(), parts...)
+}
+
+func sumOf(metrics string, parts ...string) (sum int) {
+	for line := range strings.Lines(metrics) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(name, part) }) {
+			n, _ := strconv.Atoi(value)
+			sum += n
 		}
 	}
-	return n
+	return sum
 }
 
 func (r *running) waitForHit(t *testing.T, name string) {

@@ -77,6 +77,24 @@ func (w *wild) request(id uint32, method, path string, nv ...string) {
 	w.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: w.block(method, path, nv...), EndHeaders: true, EndStream: method == "GET"})
 }
 
+// statuses waits for the heads of n answers, by stream.
+func (w *wild) statuses(t *testing.T, n int) map[uint32]string {
+	t.Helper()
+	w.frames.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	w.SetReadDeadline(time.Now().Add(5 * time.Second))
+	got := map[uint32]string{}
+	for len(got) < n {
+		f, err := w.frames.ReadFrame()
+		if err != nil {
+			t.Fatalf("after the statuses %v: %v", got, err)
+		}
+		if h, ok := f.(*http2.MetaHeadersFrame); ok {
+			got[h.StreamID] = h.PseudoValue("status")
+		}
+	}
+	return got
+}
+
 // drain reads all that comes, so that only the rest of the proxy is slow.
 func drain(c net.Conn) { go io.Copy(io.Discard, c) }
 
