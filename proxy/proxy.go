@@ -72,11 +72,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	p := &proxy{options: o, stats: o.Stats}
 	showDiscovery(p.stats, o.Resolver)
-	p.stats.Gauge("loop_max_stall_seconds", p.maxStall)
-	p.stats.Gauge("loop_workers_active", p.activeWorkers)
 	if err := p.open(ctx); err != nil {
 		return err
 	}
+	p.stats.Gauge("loop_max_stall_seconds", p.maxStall) // of the workers that there are now
+	p.stats.Gauge("loop_workers_active", p.activeWorkers)
 	return p.run(ctx)
 }
 
