@@ -29,9 +29,9 @@ func newPeerRig(t *testing.T, like fakePeer) (*poolRig, *[]*fakePeer) {
 	t.Helper()
 	p, peers := newPoolRig(t, kindHTTP2, 1), &[]*fakePeer{}
 	plain := p.shard.pool.newCore
-	p.shard.pool.newCore = func(k kind, c *loop.Conn, changed func()) core {
+	p.shard.pool.newCore = func(g *group, c *loop.Conn, changed func()) core {
 		f := like
-		f.fakeServer = plain(k, c, changed).(*fakeServer)
+		f.fakeServer = plain(g, c, changed).(*fakeServer)
 		*peers = append(*peers, &f)
 		return &f
 	}

@@ -28,7 +28,7 @@ type core interface {
 // pool shares one worker's connections to endpoints.
 type pool struct {
 	shard   *shard
-	newCore func(kind, *loop.Conn, func()) core
+	newCore func(*group, *loop.Conn, func()) core
 	groups  map[groupKey]*group
 	closed  bool
 }
@@ -54,6 +54,7 @@ type group struct {
 	dialing int
 	ready   []*serverConn // with room, the latest used last
 	waiting []*exchange   // in the order that they came
+	streams int           // that the endpoint allowed last on one connection; 0 is not known
 }
 
 // open gives x a stream to addr, now or later, or the reason why there is none.
@@ -181,7 +182,7 @@ func (g *group) add(s Secured) error {
 	c := &serverConn{group: g, security: securityOf(s.Transport)}
 	_, err := g.pool.shard.worker.Adopt(s.Conn, s.Pending, g.pool.shard.transport(s.Transport), func(conn *loop.Conn) loop.Core {
 		c.conn = conn
-		c.core = g.pool.newCore(g.key.kind, conn, c.changed)
+		c.core = g.pool.newCore(g, conn, c.changed)
 		c.peer, _ = c.core.(peer)
 		return c
 	})

@@ -41,7 +41,7 @@ func newPoolRig(t *testing.T, k kind, endpoints int) *poolRig {
 		}
 	})
 	p.addEndpoints(endpoints)
-	p.shard.pool.newCore = func(_ kind, _ *loop.Conn, changed func()) core {
+	p.shard.pool.newCore = func(_ *group, _ *loop.Conn, changed func()) core {
 		f := &fakeServer{r: p.rig, room: p.room, changed: changed}
 		p.cores = append(p.cores, f)
 		return f

@@ -106,11 +106,16 @@ func (s *shard) wait(x *exchange) {
 	})
 }
 
-func (s *shard) newCore(k kind, conn *loop.Conn, changed func()) core {
-	if k == kindHTTP1 {
+// newCore takes a new connection to allow as many streams as the one before: else
+// each of many requests at once to an endpoint that allows few would be refused on
+// every new connection, until it has no attempt left.
+func (s *shard) newCore(g *group, conn *loop.Conn, changed func()) core {
+	if g.key.kind == kindHTTP1 {
 		return h1.NewClient(conn, s.h1Options(), changed)
 	}
-	return h2.NewClient(conn, s.h2Options(), changed)
+	o := s.h2Options()
+	o.PeerStreams, o.Allows = g.streams, func(n int) { g.streams = n }
+	return h2.NewClient(conn, o, changed)
 }
 
 func (s *shard) h1Options() h1.Options {

@@ -117,9 +117,11 @@ func NewClient(w Wire, o Options, changed func()) *Conn {
 
 func newConn(w Wire, o Options) *Conn {
 	o = o.withDefaults()
+	peer := defaultPeerSettings()
+	peer.maxStreams = uint32(o.PeerStreams)
 	return &Conn{
 		w: w, o: o, high: w.HighWater(),
-		peer:    defaultPeerSettings(),
+		peer:    peer,
 		sendWin: defaultWindow, recvWin: int64(o.ConnWindow),
 		calm: o.MaxControl,
 	}
@@ -136,7 +138,7 @@ func (c *Conn) Open(h message.Handler) message.Stream {
 }
 
 // Room is how many streams may be opened now: the peer's limit on concurrent
-// streams (100 until its SETTINGS arrived) less those that are open; 0 once
+// streams (PeerStreams until its SETTINGS arrived) less those that are open; 0 once
 // either side goes away. It is 0 on a server.
 func (c *Conn) Room() int {
 	if c.server() || c.err != nil || c.goingAway() {

@@ -88,6 +88,11 @@ type Options struct {
 	// 1 MiB, and at least what a stream may have. It is given back as they
 	// arrive, and bounds no memory.
 	ConnWindow int
+	// PeerStreams is how many streams a server is taken to allow until its SETTINGS
+	// say: 100, the least that RFC 9113, section 6.5.2, recommends.
+	PeerStreams int
+	// Allows is called with how many they allow; it may be nil.
+	Allows func(streams int)
 	// LimitHit is called with the name of a limit that was hit; it may be nil.
 	LimitHit func(name string)
 	// Refused is called on a server for each request that no Handler hears of,
@@ -106,6 +111,8 @@ const (
 	maxFrame = 16384
 	// headerTable is the default of SETTINGS_HEADER_TABLE_SIZE.
 	headerTable = 4096
+	// peerStreams is how many streams a peer allows that does not say.
+	peerStreams = 100
 )
 
 func clampWindow(n int) int { return min(max(n, defaultWindow), maxWindow) }
@@ -113,6 +120,7 @@ func clampWindow(n int) int { return min(max(n, defaultWindow), maxWindow) }
 func (o Options) withDefaults() Options {
 	o.Limits = o.Limits.withDefaults()
 	o.ConnWindow = clampWindow(cmp.Or(o.ConnWindow, max(defaultConnWindow, o.StreamWindow)))
+	o.PeerStreams = cmp.Or(o.PeerStreams, peerStreams)
 	if o.Interner == nil {
 		o.Interner = &message.Interner{}
 	}

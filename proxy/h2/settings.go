@@ -35,9 +35,7 @@ type peerSettings struct {
 }
 
 func defaultPeerSettings() peerSettings {
-	// What a server will allow is not known until its SETTINGS arrive; 100 is
-	// the least that RFC 9113, section 6.5.2, recommends.
-	return peerSettings{headerTable: headerTable, maxStreams: 100, window: defaultWindow, maxFrame: 16384, maxHeaderList: math.MaxUint32}
+	return peerSettings{headerTable: headerTable, maxStreams: peerStreams, window: defaultWindow, maxFrame: 16384, maxHeaderList: math.MaxUint32}
 }
 
 // sendSettings announces our settings, and the window of the connection, which
@@ -80,6 +78,9 @@ func (c *Conn) readSettings(h frameHeader, p []byte) error {
 		return err
 	}
 	before := c.peer
+	if !c.settled {
+		c.peer.maxStreams = peerStreams // what it was taken for counts no longer
+	}
 	for ; len(p) > 0; p = p[settingLen:] {
 		id, value := setting(binary.BigEndian.Uint16(p)), binary.BigEndian.Uint32(p[2:])
 		if err := c.applySetting(id, value); err != nil {
@@ -89,6 +90,9 @@ func (c *Conn) readSettings(h frameHeader, p []byte) error {
 	if !c.settled {
 		c.settled = true
 		c.roomChanged()
+	}
+	if c.o.Allows != nil {
+		c.o.Allows(int(c.peer.maxStreams))
 	}
 	if c.enc != nil && c.peer.headerTable != before.headerTable {
 		c.enc.SetMaxTable(c.peer.headerTable)
