@@ -109,6 +109,10 @@ func (a *answer) OnReset(r message.Reset) {
 		return
 	}
 	x.up = nil
+	if x.phase == answering && x.answered && r.Code == message.NoError {
+		x.left()
+		return
+	}
 	if x.phase == answering {
 		x.broken(r.Code)
 		return

@@ -90,6 +90,17 @@ func (x *exchange) broken(code message.Code) {
 	x.endWith(status, reason.UpstreamReset)
 }
 
+// left ends a tunnel whose endpoint takes no more of the client's after it ended its
+// own direction (RFC 9113, section 8.1): what servers do when a WebSocket is
+// closed, and no failure.
+func (x *exchange) left() {
+	if x.down != nil && x.down.Unsent() == 0 { // else the client has to get the rest; what it sends is thrown away
+		x.down.Reset(message.NoError)
+		x.down = nil
+	}
+	x.finish()
+}
+
 // endWith ends a gRPC answer that has begun.
 func (x *exchange) endWith(status string, why reason.Reason) {
 	x.grpc = status

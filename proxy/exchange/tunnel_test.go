@@ -109,6 +109,33 @@ func TestTunnelTrailers(t *testing.T) {
 	r.wantIdle()
 }
 
+// TestTunnelLeft: an endpoint that has ended its direction takes no more of the
+// client's. The client has all, is told so, and nothing counts as a failure.
+func TestTunnelLeft(t *testing.T) {
+	for _, heldUp := range []bool{false, true} {
+		r := newRig(t, kindHTTP2, 1, nil)
+		h := request()
+		h.Method, h.Protocol = "CONNECT", "websocket"
+		down := r.request(h, false)
+		up := r.open()
+		r.do(func() { up.onHead(response(200), false) })
+		down.full = heldUp
+		r.do(func() { up.onData("the last word", true) })
+		r.do(func() { up.onReset(message.Reset{Code: message.NoError}) })
+		if string(down.body) != "the last word" || !down.sendEnded {
+			t.Errorf("held up %t: the client got %q, ended %t", heldUp, down.body, down.sendEnded)
+		}
+		if heldUp == (down.reset != nil) || down.reset != nil && *down.reset != message.NoError {
+			t.Errorf("held up %t: the client was reset: %v", heldUp, down.reset)
+		}
+		r.wantMetric("requests_total", map[string]int{"2xx": 1})
+		r.wantMetric("errors_total", nil)
+		if active := r.endpoints[0].Active(); active != 0 {
+			t.Errorf("held up %t: %d active", heldUp, active)
+		}
+	}
+}
+
 // TestNoTunnel: CONNECT that was refused is an answer like any other.
 func TestNoTunnel(t *testing.T) {
 	for _, tt := range tunnels {
