@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) error {
 
 func (p *proxy) open(ctx context.Context) error {
 	o := p.options
-	security, err := newSecurity(&p.options)
+	security, err := newSecurity(&p.options, p.turn)
 	if err != nil {
 		return err
 	}
@@ -227,6 +227,10 @@ func (p *proxy) turns() uint64 {
 	}
 	return n
 }
+
+// turn has the least busy worker call f in its next turn; false says that it has
+// stopped.
+func (p *proxy) turn(f func()) bool { return p.workers[loop.LeastBusy(p.workers)].Post(f) }
 
 // maxStall is the longest turn of a worker since it was last asked for.
 func (p *proxy) maxStall() float64 {

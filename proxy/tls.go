@@ -57,7 +57,7 @@ type security struct {
 }
 
 // newSecurity loads the files. It returns nil when no TLS is wanted.
-func newSecurity(o *Options) (*security, error) {
+func newSecurity(o *Options, turn func(func()) bool) (*security, error) {
 	t := o.TLS
 	if t.Inbound == TLSOff && t.OutboundServerName == "" {
 		return nil, nil //nolint:nilnil // no TLS is not an error, and nothing to hold
@@ -73,7 +73,7 @@ func newSecurity(o *Options) (*security, error) {
 		return 0
 	})
 	s := &security{certificates: certificates, log: o.Log.Warn}
-	s.outbound = newHandshaker(o, stats.Outbound, nil)
+	s.outbound = newHandshaker(o, turn, stats.Outbound, nil)
 	if t.Inbound == TLSOff {
 		return s, nil
 	}
@@ -81,12 +81,13 @@ func newSecurity(o *Options) (*security, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.inbound = newHandshaker(o, stats.Inbound, config)
+	s.inbound = newHandshaker(o, turn, stats.Inbound, config)
 	return s, nil
 }
 
-func newHandshaker(o *Options, d stats.Direction, server *tls.Config) *transport.Handshaker {
+func newHandshaker(o *Options, turn func(func()) bool, d stats.Direction, server *tls.Config) *transport.Handshaker {
 	return transport.NewHandshaker(transport.Options{
+		Turn:     turn,
 		Server:   server,
 		HalfOpen: o.MaxHandshakes,
 		Deadline: o.HandshakeTimeout,

@@ -27,6 +27,7 @@ type attempt struct {
 	conn      *net.TCPConn    // has the same deadline
 	pending   []byte          // was read from conn before
 	slots     chan struct{}
+	turn      func(func()) bool
 	computing bool
 }
 
@@ -34,7 +35,7 @@ type attempt struct {
 func (h *Handshaker) handshake(c *net.TCPConn, pending []byte, deadline time.Time, over func(*wire) *tls.Conn, done func(Result)) {
 	ctx, cancel := context.WithDeadlineCause(h.ctx, deadline, ErrDeadline)
 	defer cancel()
-	a := &attempt{ctx: ctx, conn: c, pending: pending, slots: h.slots}
+	a := &attempt{ctx: ctx, conn: c, pending: pending, slots: h.slots, turn: h.options.Turn}
 	t := &TLS{}
 	t.wire.attempt = a
 	t.conn = over(&t.wire)
@@ -90,13 +91,23 @@ func (a *attempt) exchange(out, p []byte) (int, error) {
 	return n, a.take()
 }
 
-// take waits for a slot.
+// take waits for a slot, and then for the loop to have had its turn.
 func (a *attempt) take() error {
 	select {
 	case a.slots <- struct{}{}:
 		a.computing = true
+	case <-a.ctx.Done():
+		return context.Cause(a.ctx)
+	}
+	turned := make(chan struct{})
+	if !a.turn(func() { close(turned) }) {
+		return nil
+	}
+	select {
+	case <-turned:
 		return nil
 	case <-a.ctx.Done():
+		a.give()
 		return context.Cause(a.ctx)
 	}
 }

@@ -41,6 +41,11 @@ type Options struct {
 	// Deadline is how long a handshake may take, with the time that it waits
 	// for others: 5 s.
 	Deadline time.Duration
+	// Turn has an event loop call f in its next turn, and returns false when it
+	// won't. A handshake computes after a turn alone: Go looks for sockets that
+	// are ready when no goroutine is, so that many handshakes, one after the other,
+	// would keep a loop from its sockets on one CPU. nil is no loop.
+	Turn func(f func()) bool
 	// Refused is called for each connection beyond HalfOpen; it may be nil.
 	Refused func()
 }
@@ -91,6 +96,9 @@ func NewHandshaker(o Options) *Handshaker {
 	}
 	if o.Deadline <= 0 {
 		o.Deadline = DefaultDeadline
+	}
+	if o.Turn == nil {
+		o.Turn = func(func()) bool { return false }
 	}
 	if o.Refused == nil {
 		o.Refused = func() {}
