@@ -70,7 +70,8 @@ func (s *side) dialed(why reason.Reason) {
 // balanced serves a connection whose requests d sends to endpoints: HTTP per
 // request, everything else whole.
 func (s *side) balanced(ctx context.Context, c accepted, dst netip.AddrPort, d attempt.Dispatcher) {
-	found, err := detect.Run(ctx, c.conn, s.dialFor(d), s.detectOptions())
+	endsTLS := s.direction == stats.Inbound && s.security != nil && s.security.inbound != nil
+	found, err := detect.Run(ctx, c.conn, s.dialFor(d), s.detectOptions(endsTLS))
 	if errors.Is(err, detect.ErrSilent) {
 		s.refuse(c, found.Reason, err)
 		return
@@ -80,7 +81,6 @@ func (s *side) balanced(ctx context.Context, c accepted, dst netip.AddrPort, d a
 		c.release()
 		return
 	}
-	endsTLS := s.direction == stats.Inbound && s.security != nil && s.security.inbound != nil
 	if endsTLS && found.Protocol == sniff.TLS {
 		s.endTLS(c, dst, d, found)
 		return
@@ -88,6 +88,11 @@ func (s *side) balanced(ctx context.Context, c accepted, dst netip.AddrPort, d a
 	if endsTLS && s.options.TLS.Inbound == TLSStrict {
 		if found.Upstream != nil {
 			_ = found.Upstream.Close()
+		}
+		if found.Gone { // a sidecar that dialled early and then needed no connection
+			_ = c.conn.Close()
+			c.release()
+			return
 		}
 		s.refuse(c, reason.PlaintextRefused, nil)
 		return

@@ -272,10 +272,11 @@ func (p *proxy) ownPort(ap netip.AddrPort) bool {
 	return own && slices.Contains(p.ports, ap.Port())
 }
 
-func (s *side) detectOptions() detect.Options {
+func (s *side) detectOptions(endsTLS bool) detect.Options {
 	return detect.Options{
 		Partial:  s.options.DetectTimeout,
 		Silent:   s.options.DetectTimeout,
 		TimedOut: func() { s.stats.LimitHit(s.direction, stats.LimitDetect) },
+		EndsTLS:  endsTLS,
 	}
 }

@@ -39,12 +39,16 @@ type Options struct {
 	Silent time.Duration
 	// TimedOut is called when either is over.
 	TimedOut func()
+	// EndsTLS says that clients' TLS is ended here: one that speaks it needs no
+	// upstream yet, like one that speaks HTTP.
+	EndsTLS bool
 }
 
 // Result is what was found. The caller owns Upstream.
 type Result struct {
 	Protocol sniff.Protocol // never More
 	Client   []byte         // what the client has said so far
+	Gone     bool           // the client ended before it said a thing
 	Endpoint *balance.Endpoint
 	Upstream *net.TCPConn // nil when none could be reached
 	Server   []byte       // what Upstream has said so far
@@ -56,6 +60,7 @@ type detection struct {
 	dial    Dial
 	options Options
 	begun   []byte // what the client had said when it was accepted
+	gone    bool   // the client ended before it said a thing
 
 	mu       sync.Mutex
 	decided  sniff.Protocol // by the client; More until then
@@ -85,6 +90,11 @@ func read(c *net.TCPConn) (begun []byte, err error) {
 	return buf[:max(n, 0)], err
 }
 
+// findsEndpoints tells of a client whose requests find endpoints by themselves.
+func (o Options) findsEndpoints(p sniff.Protocol) bool {
+	return p == sniff.HTTP1 || p == sniff.HTTP2 || o.EndsTLS && p == sniff.TLS
+}
+
 // past interrupts a Read.
 var past = time.Unix(1, 0)
 
@@ -97,7 +107,7 @@ func Run(ctx context.Context, client *net.TCPConn, dial Dial, o Options) (Result
 		return Result{}, err
 	}
 	verdict := sniff.Client(begun)
-	if verdict == sniff.HTTP1 || verdict == sniff.HTTP2 {
+	if o.findsEndpoints(verdict) {
 		return Result{Protocol: verdict, Client: begun}, nil // its requests find endpoints by themselves
 	}
 	d := &detection{client: client, dial: dial, options: o, begun: begun, decided: verdict}
@@ -120,7 +130,7 @@ func Run(ctx context.Context, client *net.TCPConn, dial Dial, o Options) (Result
 		}
 		return Result{Reason: d.result.Reason}, err
 	}
-	d.result.Protocol, d.result.Client = protocol, said
+	d.result.Protocol, d.result.Client, d.result.Gone = protocol, said, d.gone
 	_ = client.SetReadDeadline(time.Time{})
 	if d.result.Upstream != nil {
 		_ = d.result.Upstream.SetReadDeadline(time.Time{})
@@ -156,6 +166,7 @@ func (d *detection) listenToClient(ctx context.Context) (sniff.Protocol, []byte,
 				return p, buf, err
 			}
 		case errors.Is(err, io.EOF):
+			d.gone = len(buf) == 0
 			return sniff.Opaque, buf, nil // the relay passes the end on
 		default:
 			return sniff.Opaque, nil, err

@@ -79,10 +79,10 @@ func (d *detection) reading(conn *net.TCPConn) bool {
 	return d.decided == sniff.More && !d.ended
 }
 
-// clientSpeaksHTTP tells whether the client was first, with HTTP. Bytes of the
-// server that are no SETTINGS frame are then of no use.
+// clientSpeaksHTTP tells whether the client was first, with HTTP or what holds it.
+// Bytes of the server that are no SETTINGS frame are then of no use.
 func (d *detection) clientSpeaksHTTP() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.decided == sniff.HTTP1 || d.decided == sniff.HTTP2
+	return d.options.findsEndpoints(d.decided)
 }
