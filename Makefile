@@ -85,8 +85,8 @@ e2e: ## A real two-node cluster, the demo's figures and the end-to-end tests; ne
 	@scripts/e2e.sh
 
 .PHONY: conformance
-conformance: ## The RFCs by the suites of others: h2spec, strictly, on both listeners
-	@$(GO) test -C test/conformance -count=1 -v ./... | grep -E '^(FIGURE|ok|FAIL|---|panic)|_test.go'
+conformance: ## What others wrote, through two sidecars: h2spec, curl, nghttp2, gRPC, WebSocket, 1 GiB bodies
+	@$(GO) test -C test/conformance -count=1 -v -tags conformance ./... | grep -E '^(FIGURE|ok|FAIL|---|panic)|_test.go'
 
 .PHONY: profile
 profile: ## Measure anew the profile that the compiler optimises the proxy by; 3 min
@@ -98,7 +98,7 @@ bench: ## Compare with haproxy, nginx, Envoy and others on this machine; 15 min
 	@$(GO) build -C test/bench -o ../../$(BIN)/bench . && exec $(BIN)/bench -source test/bench $(BENCHFLAGS)
 
 .PHONY: test
-test: unit race fuzz test-netns e2e ## Everything
+test: unit race fuzz conformance test-netns e2e ## Everything
 
 .PHONY: soak
 soak: ## What takes long: fuzzing at full length

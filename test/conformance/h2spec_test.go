@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build conformance
+
 package conformance
 
 import (
@@ -15,13 +17,16 @@ import (
 	"github.com/summerwind/h2spec/config"
 
 	"github.com/shuntmesh/shunt/proxy"
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 )
 
 // TestH2Spec runs all of h2spec, strictly, against both listeners.
 func TestH2Spec(t *testing.T) {
 	app := application(t)
-	_, inbound := start(t, func(o *proxy.Options) { o.Origin = fixed{app} })
-	outbound, _ := start(t, func(o *proxy.Options) { o.Origin, o.Resolver = fixed{vip}, serviceAt(app) })
+	inbound := sidecartest.Start(t, func(o *proxy.Options) { o.Origin = sidecartest.Origin{Destination: app} }).Inbound
+	outbound := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(app)
+	}).Outbound
 	var sum counts
 	for name, listener := range map[string]netip.AddrPort{"inbound": inbound, "outbound": outbound} {
 		t.Run(name, func(t *testing.T) { sum.add(h2Spec(t, listener)) })
