@@ -28,6 +28,8 @@ type Outcome struct {
 	Elapsed  time.Duration
 	Bytes    int64 // of message bodies (or of the stream) that came back
 	P50, P99 time.Duration
+	Longest  time.Duration // of all answers
+	Burst    time.Duration // see Handshakes
 }
 
 // What requests look like to every target. The authority and the path are those
@@ -72,4 +74,5 @@ func (o *Outcome) setLatency(all []time.Duration) {
 	slices.Sort(all)
 	o.P50, _ = measure.Percentile(all, 0.5)
 	o.P99, _ = measure.Percentile(all, 0.99)
+	o.Longest, _ = measure.Percentile(all, 1)
 }

@@ -120,9 +120,26 @@ func (r *Result) Write(out io.Writer) {
 	}
 	for _, f := range r.Figures {
 		if f.Reason == "" {
-			// One digit more than in tables, so that a miss by little shows.
-			fmt.Fprintf(out, "FIGURE %s %s %s\n", f.Name, strconv.FormatFloat(f.Value.Median, 'g', 4, 64), f.Unit)
+			f.write(out)
 		}
+	}
+}
+
+// write prints the median, and of a figure without a goal, which is read beside
+// others, its spread too.
+func (f Figure) write(out io.Writer) {
+	line := func(suffix string, v float64) {
+		// One digit more than in tables, so that a miss by little shows.
+		text := strconv.FormatFloat(v, 'g', 4, 64)
+		if v >= 10_000 {
+			text = strconv.FormatFloat(v, 'f', 0, 64) // and no exponent
+		}
+		fmt.Fprintf(out, "FIGURE %s%s %s %s\n", f.Name, suffix, text, f.Unit)
+	}
+	line("", f.Value.Median)
+	if f.Goal == (scenario.Goal{}) {
+		line(".low", f.Value.Low)
+		line(".high", f.Value.High)
 	}
 }
 

@@ -50,6 +50,9 @@ func (r *Result) judgement() table {
 		if f.Met {
 			verdict = "pass"
 		}
+		if f.Goal == (scenario.Goal{}) {
+			verdict = ""
+		}
 		value, spread := number(f.Value.Median), number(f.Value.Low)+" to "+number(f.Value.High)
 		if f.Reason != "" {
 			value, spread, verdict = "-", "-", f.Reason

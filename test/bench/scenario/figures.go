@@ -13,7 +13,8 @@ import (
 // in the order of repetitions.
 type Values map[string]map[Metric][]float64
 
-// Goal bounds a figure, on one side.
+// Goal bounds a figure, on one side. The zero Goal is of a figure that is for
+// comparison alone.
 type Goal struct {
 	Most  float64 `json:"most,omitempty"`
 	Least float64 `json:"least,omitempty"`
@@ -21,21 +22,27 @@ type Goal struct {
 
 // Met tells whether a value is within it.
 func (g Goal) Met(v float64) bool {
+	if g == (Goal{}) {
+		return true
+	}
 	if g.Least != 0 {
 		return v >= g.Least
 	}
 	return v <= g.Most
 }
 
-// String is "<= 0.38" or ">= 1.1".
+// String is "<= 0.38" or ">= 1.1", and "-" for none.
 func (g Goal) String() string {
+	if g == (Goal{}) {
+		return "-"
+	}
 	if g.Least != 0 {
 		return fmt.Sprintf(">= %g", g.Least)
 	}
 	return fmt.Sprintf("<= %g", g.Most)
 }
 
-// Figure is one number that has a goal.
+// Figure is one number, and mostly its goal.
 type Figure struct {
 	Name     string
 	Scenario string
@@ -107,11 +114,33 @@ func scaled(m Metric, factor float64) func(Values) ([]float64, error) {
 	}
 }
 
+// plain is a metric of one target as it is.
+func plain(m Metric, target string) func(Values) ([]float64, error) {
+	return func(v Values) ([]float64, error) { return v.of(target, m) }
+}
+
 // perThousand turns KiB per connection into MiB per 1000 of them.
 const perThousand = 1000.0 / 1024
 
 // Figures is the table of figures and goals.
-func Figures() []Figure {
+func Figures() []Figure { return append(goals(), compared()...) }
+
+// compared are figures without a goal: ours beside the others'.
+func compared() []Figure {
+	var out []Figure
+	add := func(name, of, unit string, m Metric, targets ...string) {
+		for _, t := range targets {
+			out = append(out, Figure{Name: name + "." + t, Scenario: of, Unit: unit, Of: plain(m, t)})
+		}
+	}
+	add("bench.grpc.p99_us.2krps", "grpc.2krps", "us", P99, Direct, HAProxy, Nginx, Envoy, Shunt)
+	add("bench.grpc.p99_us.8krps", "grpc.8krps", "us", P99, Direct, HAProxy, Shunt)
+	add("bench.tls.handshakes.p99_us", "tls.handshakes", "us", P99, HAProxy, Nginx, Shunt)
+	add("bench.tls.handshakes.max_stall_ms", "tls.handshakes", "ms", Longest, HAProxy, Nginx, Shunt)
+	return out
+}
+
+func goals() []Figure {
 	most := func(v float64) Goal { return Goal{Most: v} }
 	least := func(v float64) Goal { return Goal{Least: v} }
 	vs := func(peer string) func(Values) ([]float64, error) { return ratio(CPU, Shunt, peer) }

@@ -11,14 +11,15 @@ type Kind int
 
 // The kinds.
 const (
-	Requests  Kind = iota // h2load or wrk: CPU per request, rate, latency
-	Deadlines             // grpc-go as client, each call with a deadline
-	Bulk                  // iperf3, one stream
-	PingPong              // one TCP connection, one message at a time
-	Churn                 // requests while endpoints change
-	IdleConns             // memory per idle connection
-	Idle                  // memory of the product's proxy, connected to discovery
-	Known                 // memory per endpoint known
+	Requests   Kind = iota // h2load or wrk: CPU per request, rate, latency
+	Deadlines              // grpc-go as client, each call with a deadline
+	Bulk                   // iperf3, one stream
+	PingPong               // one TCP connection, one message at a time
+	Churn                  // requests while endpoints change
+	Handshakes             // requests on an open connection while many others shake hands
+	IdleConns              // memory per idle connection
+	Idle                   // memory of the product's proxy, connected to discovery
+	Known                  // memory per endpoint known
 )
 
 // Protocol is what is sent.
@@ -97,6 +98,10 @@ func (s Scenario) Quick() Scenario {
 	if s.Kind == Known {
 		return s
 	}
+	if s.Kind == Handshakes {
+		s.Load.Requests /= 4
+		return s
+	}
 	s.Load.Requests = max(s.Load.Requests/40, 4*s.Load.Connections*max(s.Load.Streams, 1))
 	if s.Load.Rate > 0 {
 		s.Load.Requests = s.Load.Rate / 2
@@ -116,6 +121,8 @@ const (
 	Rate       Metric = "rps"            // answered
 	P50        Metric = "p50_us"         //
 	P99        Metric = "p99_us"         //
+	Longest    Metric = "longest_ms"     // of all answers
+	Burst      Metric = "burst_ms"       // until all handshakes are done
 	BackendCPU Metric = "backend_cpu_us" // per request
 	Throughput Metric = "gbit_s"         //
 	CPUPerGiB  Metric = "cpu_ms_per_gib" //
@@ -140,6 +147,8 @@ func Metrics() []struct {
 		{Rate, "requests/s"},
 		{P50, "p50, us"},
 		{P99, "p99, us"},
+		{Longest, "longest answer, ms"},
+		{Burst, "all handshakes, ms"},
 		{BackendCPU, "backend CPU, us/request"},
 		{Throughput, "Gbit/s"},
 		{CPUPerGiB, "CPU, ms/GiB"},

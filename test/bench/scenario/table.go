@@ -108,6 +108,12 @@ func tlsRows() []Scenario {
 			Load:    Load{Connections: 8, Streams: 4, Requests: 3000, Payload: large},
 		},
 		{
+			Name: "tls.handshakes", About: "TLS 1.3 in front, 500 calls a second on an open connection, 200 new connections at once among them",
+			Kind: Handshakes, Protocol: GRPC, TLS: Front, Endpoints: 1,
+			Targets: []string{HAProxy, Nginx, Shunt},
+			Load:    Load{Connections: 200, Rate: 500, Requests: 1000, Payload: small},
+		},
+		{
 			Name: "tls.idle", About: "memory per idle TLS connection, after one call", Kind: IdleConns, Protocol: GRPC, TLS: Front, Endpoints: 1,
 			Targets: []string{HAProxy, Nginx, Shunt},
 			Load:    Load{Connections: 1000, Payload: 8},

@@ -74,6 +74,8 @@ func (st *standing) send(ctx context.Context, t *peers.Target, l scenario.Load) 
 		return load.IPerf3(ctx, tools["iperf3"], t.Aim, l)
 	case st.s.Kind == scenario.PingPong:
 		return load.PingPong(ctx, t.Aim, l)
+	case st.s.Kind == scenario.Handshakes:
+		return load.Handshakes(ctx, tools["h2load"], t.Aim, l, st.run.setup.Dir)
 	case st.s.Kind == scenario.Deadlines:
 		return load.GRPC(ctx, t.Aim, l)
 	case st.s.Protocol == scenario.HTTP1:
@@ -147,6 +149,12 @@ func values(s scenario.Scenario, target string, o load.Outcome, before, after re
 			out[scenario.CPUPerGiB] = cpu.Seconds() * 1e3 / (float64(o.Bytes) / (1 << 30))
 		}
 		return out
+	}
+	if s.Kind == scenario.Handshakes {
+		return sample{
+			scenario.P50: o.P50.Seconds() * 1e6, scenario.P99: o.P99.Seconds() * 1e6,
+			scenario.Longest: o.Longest.Seconds() * 1e3, scenario.Burst: o.Burst.Seconds() * 1e3,
+		}
 	}
 	per := func(d time.Duration) float64 { return d.Seconds() * 1e6 / float64(o.Requests) }
 	if target != scenario.Direct {
