@@ -31,12 +31,14 @@ build app ./app
 build interop-client google.golang.org/grpc/interop/client
 build interop-server google.golang.org/grpc/interop/server
 build nats-server github.com/nats-io/nats-server/v2
-SHUNT_E2E_IMAGE=$(go run -C test/e2e ./image "$PWD/bin/e2e" "$PWD/bin/images/e2e.tar")
-
+build fortio fortio.org/fortio
 root=()
 ((EUID == 0)) || root=(sudo env "PATH=$PATH")
+tools=$("${root[@]}" bin/cluster bin)
+install -m 755 "$tools/etcd" bin/e2e/etcd # the cluster's own
+SHUNT_E2E_IMAGE=$(go run -C test/e2e ./image "$PWD/bin/e2e" "$PWD/bin/images/e2e.tar")
+
 "${root[@]}" bin/cluster load-image bin/images/e2e.tar
 KUBECONFIG=$("${root[@]}" bin/cluster kubeconfig)
-tools=$("${root[@]}" bin/cluster bin)
 "${root[@]}" env "PATH=$tools:$PATH" "KUBECONFIG=$KUBECONFIG" "SHUNT_E2E_IMAGE=$SHUNT_E2E_IMAGE" "SHUNT_E2E_KEEP=${SHUNT_E2E_KEEP:-}" \
   go test -C test/e2e -count=1 -timeout 30m -tags e2e -v -run "${1:-.}" .

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,10 +22,12 @@ import (
 // maxReply bounds what a client reads of one answer.
 const maxReply = 1 << 20
 
-// getHTTP makes -n GET requests over one client and prints each body.
+// getHTTP makes -n requests over one client and prints each body: GET, or POST of
+// -json.
 func getHTTP(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("http", flag.ContinueOnError)
 	requests := flags.Int("n", 1, "requests")
+	post := flags.String("json", "", "body to POST")
 	timeout := flags.Duration("timeout", 10*time.Second, "limit of one request")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -34,10 +37,15 @@ func getHTTP(ctx context.Context, args []string) error {
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 	}}
 	for range *requests {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, flags.Arg(0), nil)
+		method := http.MethodGet
+		if *post != "" {
+			method = http.MethodPost
+		}
+		req, err := http.NewRequestWithContext(ctx, method, flags.Arg(0), strings.NewReader(*post))
 		if err != nil {
 			return err
 		}
+		req.Header.Set("Content-Type", "application/json")
 		resp, err := client.Do(req)
 		if err != nil {
 			return err

@@ -24,7 +24,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("name a command: serve, sleep, grpc, http, tcp, watch, nats, load")
+		return fmt.Errorf("name a command: serve, sleep, grpc, http, tcp, watch, nats, etcd, load")
 	}
 	switch verb, rest := args[0], args[1:]; verb {
 	case "serve":
@@ -44,6 +44,8 @@ func run(ctx context.Context, args []string) error {
 		return watch(ctx, rest)
 	case "nats":
 		return callNATS(ctx, rest)
+	case "etcd":
+		return callEtcd(ctx, rest)
 	default:
 		return fmt.Errorf("unknown command %q", verb)
 	}
