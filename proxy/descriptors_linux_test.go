@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/shuntmesh/shunt/proxy"
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 )
 
 // childEnv makes the test binary a proxy, with few descriptors: the limit is one
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 // of that, and those to listen on.
 func childProxy(a []string) int {
 	o := proxy.DefaultOptions()
-	o.Origin = fixed{netip.MustParseAddrPort(a[0])}
+	o.Origin = sidecartest.Origin{Destination: netip.MustParseAddrPort(a[0])}
 	o.InboundListen, o.OutboundListen, o.AdminListen, o.ReadyListen, o.MetricsListen = a[1], a[2], a[3], a[4], a[5]
 	o.AdminSocket = ""
 	o.PodIPs = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
@@ -67,7 +68,7 @@ func startPoor(t *testing.T, app netip.AddrPort) *poor {
 	t.Helper()
 	listen := []string{app.String()}
 	for range 5 {
-		listen = append(listen, freeAddr(t))
+		listen = append(listen, sidecartest.FreeAddrs(t, 1)[0].String())
 	}
 	p := &poor{Cmd: exec.Command(os.Args[0]), inbound: netip.MustParseAddrPort(listen[1]), ready: listen[4], metrics: listen[5]}
 	var stderr bytes.Buffer

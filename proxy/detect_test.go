@@ -24,6 +24,7 @@ import (
 
 	"github.com/shuntmesh/shunt/proxy"
 	"github.com/shuntmesh/shunt/proxy/origdst"
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 )
 
 // listenTCP runs a server of raw TCP.
@@ -48,7 +49,7 @@ func listenTCP(t *testing.T, handle func(*net.TCPConn)) netip.AddrPort {
 		}
 	}()
 	t.Cleanup(func() { l.Close(); <-done })
-	return addrOf(l)
+	return sidecartest.AddrOf(l)
 }
 
 func dial(t *testing.T, addr netip.AddrPort) *net.TCPConn {
@@ -63,7 +64,9 @@ func dial(t *testing.T, addr netip.AddrPort) *net.TCPConn {
 }
 
 // closedAddr is an address at which nothing listens.
-func closedAddr(t *testing.T) netip.AddrPort { return netip.MustParseAddrPort(freeAddr(t)) }
+func closedAddr(t *testing.T) netip.AddrPort {
+	return sidecartest.FreeAddrs(t, 1)[0]
+}
 
 func echo(c *net.TCPConn) { io.Copy(struct{ io.Writer }{c}, c); c.CloseWrite() }
 
@@ -109,11 +112,11 @@ func TestClientSpeaksFirst(t *testing.T) {
 
 // TestPartialRequestIsRelayed: what begins like HTTP and stops is TCP.
 func TestPartialRequestIsRelayed(t *testing.T) {
-	in := start(t, func(o *proxy.Options) {
-		o.Origin = fixed{listenTCP(t, echo)}
+	in := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin = sidecartest.Origin{Destination: listenTCP(t, echo)}
 		o.DetectTimeout = 50 * time.Millisecond
 	})
-	c := dial(t, in.inbound)
+	c := dial(t, in.Inbound)
 	io.WriteString(c, "GET")
 	buf := make([]byte, 3)
 	if _, err := io.ReadFull(c, buf); err != nil || string(buf) != "GET" {
@@ -156,10 +159,10 @@ func TestEndpointIsDead(t *testing.T) {
 	hangUp := listenTCP(t, func(*net.TCPConn) {}) // takes and closes
 	alive := listenTCP(t, echo)
 	for range 4 { // the picker begins anywhere
-		out := start(t, func(o *proxy.Options) {
-			o.Origin, o.Resolver = fixed{vip}, serviceAt(closedAddr(t), alive, hangUp)
+		out := sidecartest.Start(t, func(o *proxy.Options) {
+			o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(closedAddr(t), alive, hangUp)
 		})
-		c := dial(t, out.outbound)
+		c := dial(t, out.Outbound)
 		time.Sleep(20 * time.Millisecond) // all that can fail has
 		io.WriteString(c, "\x01")
 		_ = c.CloseWrite()
@@ -167,10 +170,10 @@ func TestEndpointIsDead(t *testing.T) {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
-	out := start(t, func(o *proxy.Options) {
-		o.Origin, o.Resolver = fixed{vip}, serviceAt(closedAddr(t), closedAddr(t))
+	out := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(closedAddr(t), closedAddr(t))
 	})
-	c := dial(t, out.outbound)
+	c := dial(t, out.Outbound)
 	io.WriteString(c, "\x01")
 	if _, err := io.ReadAll(c); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("without endpoints: %v, want a reset", err)
@@ -209,10 +212,12 @@ func TestLatePreface(t *testing.T) {
 	t.Run("calls", func(t *testing.T) {
 		const servers, calls = 3, 30
 		addrs, counts := countingServers(t, servers)
-		out := start(t, func(o *proxy.Options) { o.Origin, o.Resolver = fixed{vip}, serviceAt(addrs...) })
+		out := sidecartest.Start(t, func(o *proxy.Options) {
+			o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(addrs...)
+		})
 		for _, slow := range []slowConn{{delay: time.Second}, {gap: 5 * time.Millisecond, left: 40}} {
 			client := grpcClient(t, func(ctx context.Context, _ string) (net.Conn, error) {
-				c, err := net.Dial("tcp", out.outbound.String())
+				c, err := net.Dial("tcp", out.Outbound.String())
 				slow.Conn = c
 				return &slow, err
 			})
@@ -239,8 +244,10 @@ func TestDeadEarlyConnection(t *testing.T) {
 	hangUp := listenTCP(t, func(*net.TCPConn) {})
 	app := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served") }))
 	for range 4 {
-		out := start(t, func(o *proxy.Options) { o.Origin, o.Resolver = fixed{vip}, serviceAt(hangUp, closedAddr(t), app) })
-		c := dial(t, out.outbound)
+		out := sidecartest.Start(t, func(o *proxy.Options) {
+			o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(hangUp, closedAddr(t), app)
+		})
+		c := dial(t, out.Outbound)
 		time.Sleep(20 * time.Millisecond)
 		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 		if got, err := io.ReadAll(c); !strings.HasSuffix(string(got), "\r\n\r\nserved") || err != nil {
@@ -255,25 +262,25 @@ func TestDeadEarlyConnection(t *testing.T) {
 func TestEarlyConnectionIsUsed(t *testing.T) {
 	addrs, _ := countingServers(t, 1)
 	app := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	for name, call := range map[string]func(*running) error{
-		"http2": func(r *running) error {
+	for name, call := range map[string]func(*sidecartest.Proxy) error{
+		"http2": func(r *sidecartest.Proxy) error {
 			silent := func(ctx context.Context, address string) (net.Conn, error) {
 				defer time.Sleep(20 * time.Millisecond)
-				return to(r.inbound)(ctx, address)
+				return to(r.Inbound)(ctx, address)
 			}
 			_, err := grpcClient(t, silent).EmptyCall(t.Context(), &testgrpc.Empty{})
 			return err
 		},
-		"http1": func(r *running) error {
-			c := dial(t, r.inbound)
+		"http1": func(r *sidecartest.Proxy) error {
+			c := dial(t, r.Inbound)
 			time.Sleep(20 * time.Millisecond)
 			io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 			_, err := io.ReadAll(c)
 			return err
 		},
 	} {
-		in := start(t, func(o *proxy.Options) {
-			o.Origin = fixed{map[string]netip.AddrPort{"http1": app, "http2": addrs[0]}[name]}
+		in := sidecartest.Start(t, func(o *proxy.Options) {
+			o.Origin = sidecartest.Origin{Destination: map[string]netip.AddrPort{"http1": app, "http2": addrs[0]}[name]}
 		})
 		for i := range 2 {
 			if err := call(in); err != nil {
@@ -291,11 +298,11 @@ func TestEarlyConnectionIsUsed(t *testing.T) {
 // accepted share the connections that there are.
 func TestClientThatSpeaksBringsNoConnection(t *testing.T) {
 	app := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	in := start(t, func(o *proxy.Options) {
-		o.Origin = slow{fixed{app}}
+	in := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin = slow{sidecartest.Origin{Destination: app}}
 	})
 	for range 3 {
-		c := dial(t, in.inbound)
+		c := dial(t, in.Inbound)
 		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 		if _, err := io.ReadAll(c); err != nil {
 			t.Fatal(err)
@@ -307,19 +314,19 @@ func TestClientThatSpeaksBringsNoConnection(t *testing.T) {
 }
 
 // slow finds destinations so late that clients have spoken.
-type slow struct{ fixed }
+type slow struct{ sidecartest.Origin }
 
 func (s slow) Find(c *net.TCPConn) (origdst.Addrs, error) {
 	time.Sleep(20 * time.Millisecond)
-	return s.fixed.Find(c)
+	return s.Origin.Find(c)
 }
 
 func TestSilentClientWithoutUpstream(t *testing.T) {
-	out := start(t, func(o *proxy.Options) {
-		o.Origin, o.Resolver = fixed{vip}, serviceAt(closedAddr(t))
+	out := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(closedAddr(t))
 		o.DetectTimeout = 50 * time.Millisecond
 	})
-	if _, err := io.ReadAll(dial(t, out.outbound)); !errors.Is(err, syscall.ECONNRESET) {
+	if _, err := io.ReadAll(dial(t, out.Outbound)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("%v, want a reset", err)
 	}
 	if body := metricsOf(out); !strings.Contains(body, `shunt_proxy_errors_total{direction="outbound",reason="connect-refused"} 1`) {
@@ -331,10 +338,10 @@ func TestPassThrough(t *testing.T) {
 	app := listenTCP(t, echo)
 	for name, change := range map[string]func(*proxy.Options){
 		"no-discovery": func(*proxy.Options) {},
-		"unresolved":   func(o *proxy.Options) { o.Resolver, o.ResolveTimeout = serviceAt(), 10*time.Millisecond },
+		"unresolved":   func(o *proxy.Options) { o.Resolver, o.ResolveTimeout = sidecartest.ServiceAt(), 10*time.Millisecond },
 	} {
-		out := start(t, func(o *proxy.Options) { o.Origin = fixed{app}; change(o) })
-		c := dial(t, out.outbound)
+		out := sidecartest.Start(t, func(o *proxy.Options) { o.Origin = sidecartest.Origin{Destination: app}; change(o) })
+		c := dial(t, out.Outbound)
 		io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
 		_ = c.CloseWrite()
 		if got, _ := io.ReadAll(c); string(got) != "GET / HTTP/1.1\r\n\r\n" {
@@ -348,11 +355,15 @@ func TestPassThrough(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	foreign := start(t, func(o *proxy.Options) { o.Origin = fixed{netip.MustParseAddrPort("192.0.2.9:80")} })
-	loop := start(t, func(o *proxy.Options) { o.Origin = fixed{netip.MustParseAddrPort(o.InboundListen)} })
-	direct := start(t, func(*proxy.Options) {}) // the real origdst: nothing redirects here
-	for want, r := range map[string]*running{"not-our-address": foreign, "own-port": loop, "not-redirected": direct} {
-		c, err := net.Dial("tcp", r.inbound.String()) // the reset may be faster
+	foreign := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin = sidecartest.Origin{Destination: netip.MustParseAddrPort("192.0.2.9:80")}
+	})
+	loop := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin = sidecartest.Origin{Destination: netip.MustParseAddrPort(o.InboundListen)}
+	})
+	direct := sidecartest.Start(t, func(*proxy.Options) {}) // the real origdst: nothing redirects here
+	for want, r := range map[string]*sidecartest.Proxy{"not-our-address": foreign, "own-port": loop, "not-redirected": direct} {
+		c, err := net.Dial("tcp", r.Inbound.String()) // the reset may be faster
 		if err == nil {
 			_, err = io.ReadAll(c)
 			c.Close()
@@ -366,9 +377,9 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func metricsOf(r *running) string {
+func metricsOf(r *sidecartest.Proxy) string {
 	var b bytes.Buffer
-	r.options.Stats.WritePrometheus(&b)
+	r.Options.Stats.WritePrometheus(&b)
 	ours := slices.DeleteFunc(strings.Split(b.String(), "\n"), func(l string) bool { return !strings.HasPrefix(l, "shunt_") })
 	return strings.Join(ours, "\n")
 }

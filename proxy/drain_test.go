@@ -21,6 +21,7 @@ import (
 
 	"github.com/shuntmesh/shunt/proxy"
 	"github.com/shuntmesh/shunt/proxy/admin"
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 )
 
 // TestDrain: POST /drain makes clients of inbound reconnect; calls go on, and
@@ -29,11 +30,11 @@ func TestDrain(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	t.Run("drain", func(t *testing.T) {
 		addrs, _ := countingServers(t, 1)
-		in := start(t, func(o *proxy.Options) { o.Origin = fixed{addrs[0]} })
+		in := sidecartest.Start(t, func(o *proxy.Options) { o.Origin = sidecartest.Origin{Destination: addrs[0]} })
 		var dials atomic.Int64
 		client := grpcClient(t, func(ctx context.Context, s string) (net.Conn, error) {
 			dials.Add(1)
-			return to(in.inbound)(ctx, s)
+			return to(in.Inbound)(ctx, s)
 		})
 		stream, err := client.FullDuplexCall(t.Context())
 		if err != nil {
@@ -41,7 +42,7 @@ func TestDrain(t *testing.T) {
 		}
 		pingPong(t, stream)
 		var answer strings.Builder
-		if err := admin.Do(t.Context(), in.options.AdminSocket, http.MethodPost, "/drain", &answer); err != nil {
+		if err := admin.Do(t.Context(), in.Options.AdminSocket, http.MethodPost, "/drain", &answer); err != nil {
 			t.Fatal(err)
 		}
 		pingPong(t, stream) // it goes on
@@ -54,10 +55,10 @@ func TestDrain(t *testing.T) {
 		if dials.Load() != 2 {
 			t.Errorf("%d connections, want a second one after GOAWAY", dials.Load())
 		}
-		if got := raw(t, netip.MustParseAddrPort(in.options.ReadyListen), "GET /ready HTTP/1.0\r\n\r\n"); !strings.Contains(got, " 200 ") {
+		if got := raw(t, netip.MustParseAddrPort(in.Options.ReadyListen), "GET /ready HTTP/1.0\r\n\r\n"); !strings.Contains(got, " 200 ") {
 			t.Errorf("ready while draining: %q", got)
 		}
-		in.cancel()
+		in.End()
 		time.Sleep(50 * time.Millisecond)
 		pingPong(t, stream) // stopping waits for it
 		if err := stream.CloseSend(); err != nil {
@@ -69,7 +70,7 @@ func TestDrain(t *testing.T) {
 		if body := metricsOf(in); !strings.Contains(body, "shunt_proxy_state 2") {
 			t.Errorf("metrics:\n%s", body)
 		}
-		in.stop(t)
+		in.Stop(t)
 	})
 }
 
@@ -86,18 +87,22 @@ func pingPong(t *testing.T, s testgrpc.TestService_FullDuplexCallClient) {
 // TestDrainTimeout: what does not end is cut.
 func TestDrainTimeout(t *testing.T) {
 	addrs, _ := countingServers(t, 1)
-	in := start(t, func(o *proxy.Options) { o.Origin, o.DrainTimeout = fixed{addrs[0]}, 100*time.Millisecond })
-	stream, err := grpcClient(t, to(in.inbound)).FullDuplexCall(t.Context())
+	in := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin, o.DrainTimeout = sidecartest.Origin{Destination: addrs[0]}, 100*time.Millisecond
+	})
+	stream, err := grpcClient(t, to(in.Inbound)).FullDuplexCall(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	pingPong(t, stream)
-	relayed := start(t, func(o *proxy.Options) { o.Origin, o.DrainTimeout = fixed{listenTCP(t, echo)}, 100*time.Millisecond })
-	c := dial(t, relayed.inbound)
+	relayed := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin, o.DrainTimeout = sidecartest.Origin{Destination: listenTCP(t, echo)}, 100*time.Millisecond
+	})
+	c := dial(t, relayed.Inbound)
 	io.WriteString(c, "\x01")
 	c.Read(make([]byte, 1))
-	in.stop(t)
-	relayed.stop(t)
+	in.Stop(t)
+	relayed.Stop(t)
 	if _, err := stream.Recv(); err == nil {
 		t.Error("stream goes on")
 	}
@@ -110,14 +115,14 @@ func TestDrainTimeout(t *testing.T) {
 // None fails: they end in time, or were not taken up and go elsewhere.
 func TestSidecarGoes(t *testing.T) {
 	addrs, counts := countingServers(t, 2)
-	var ins []*running
+	var ins []*sidecartest.Proxy
 	for _, app := range addrs {
-		ins = append(ins, start(t, func(o *proxy.Options) { o.Origin = fixed{app} }))
+		ins = append(ins, sidecartest.Start(t, func(o *proxy.Options) { o.Origin = sidecartest.Origin{Destination: app} }))
 	}
-	out := start(t, func(o *proxy.Options) {
-		o.Origin, o.Resolver = fixed{vip}, serviceAt(ins[0].inbound, ins[1].inbound)
+	out := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(ins[0].Inbound, ins[1].Inbound)
 	})
-	client := grpcClient(t, to(out.outbound))
+	client := grpcClient(t, to(out.Outbound))
 	stop := make(chan struct{})
 	var calls sync.WaitGroup
 	for i := range 8 {
@@ -136,11 +141,11 @@ func TestSidecarGoes(t *testing.T) {
 		})
 	}
 	time.Sleep(100 * time.Millisecond)
-	if err := admin.Do(t.Context(), ins[0].options.AdminSocket, http.MethodPost, "/drain", io.Discard); err != nil {
+	if err := admin.Do(t.Context(), ins[0].Options.AdminSocket, http.MethodPost, "/drain", io.Discard); err != nil {
 		t.Error(err)
 	}
 	time.Sleep(100 * time.Millisecond)
-	ins[0].stop(t)
+	ins[0].Stop(t)
 	seen := counts[0].Load()
 	time.Sleep(100 * time.Millisecond)
 	close(stop)

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/shuntmesh/shunt/proxy"
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 )
 
 // counting is a server that counts its calls.
@@ -96,7 +97,7 @@ func countingServers(t *testing.T, n int) ([]netip.AddrPort, []atomic.Int64) {
 			t.Fatal(err)
 		}
 		newServer(t, l, &counts[i])
-		addrs[i] = addrOf(l)
+		addrs[i] = sidecartest.AddrOf(l)
 	}
 	return addrs, counts
 }
@@ -113,8 +114,10 @@ func to(addr netip.AddrPort) func(context.Context, string) (net.Conn, error) {
 func TestOneConnectionIsSpread(t *testing.T) {
 	const servers, workers, calls = 3, 8, 1875 // 5,000 calls a server, as in the demo
 	addrs, counts := countingServers(t, servers)
-	out := start(t, func(o *proxy.Options) { o.Origin, o.Resolver = fixed{vip}, serviceAt(addrs...) })
-	client := grpcClient(t, to(out.outbound))
+	out := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(addrs...)
+	})
+	client := grpcClient(t, to(out.Outbound))
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
@@ -147,10 +150,12 @@ func TestRollOut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			addrs, servers = append(addrs, addrOf(l)), append(servers, newServer(t, l, &calls))
+			addrs, servers = append(addrs, sidecartest.AddrOf(l)), append(servers, newServer(t, l, &calls))
 		}
-		out := start(t, func(o *proxy.Options) { o.Origin, o.Resolver = fixed{vip}, serviceAt(addrs...) })
-		client := grpcClient(t, to(out.outbound))
+		out := sidecartest.Start(t, func(o *proxy.Options) {
+			o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(addrs...)
+		})
+		client := grpcClient(t, to(out.Outbound))
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
 		for i := range 8 {
@@ -207,8 +212,10 @@ func someCall(ctx context.Context, client testgrpc.TestServiceClient, i int) err
 // after does not.
 func TestServerDies(t *testing.T) {
 	addrs, counts := countingServers(t, 2)
-	out := start(t, func(o *proxy.Options) { o.Origin, o.Resolver = fixed{vip}, serviceAt(addrs...) })
-	client := grpcClient(t, to(out.outbound))
+	out := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(addrs...)
+	})
+	client := grpcClient(t, to(out.Outbound))
 	var header, trailer metadata.MD
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "die", "now")
 	_, err := client.EmptyCall(ctx, &testgrpc.Empty{}, grpc.Header(&header), grpc.Trailer(&trailer))
@@ -230,17 +237,19 @@ func TestServerDies(t *testing.T) {
 
 // TestNoEndpointSaysWhy for gRPC and for plain HTTP.
 func TestNoEndpointSaysWhy(t *testing.T) {
-	for want, resolver := range map[string]known{"no-endpoints": serviceAt(), "connect-refused": serviceAt(closedAddr(t), closedAddr(t))} {
-		out := start(t, func(o *proxy.Options) { o.Origin, o.Resolver = fixed{vip}, resolver })
+	for want, resolver := range map[string]sidecartest.Discovery{"no-endpoints": sidecartest.ServiceAt(), "connect-refused": sidecartest.ServiceAt(closedAddr(t), closedAddr(t))} {
+		out := sidecartest.Start(t, func(o *proxy.Options) {
+			o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, resolver
+		})
 		var header metadata.MD
-		_, err := grpcClient(t, to(out.outbound)).EmptyCall(t.Context(), &testgrpc.Empty{}, grpc.Trailer(&header))
+		_, err := grpcClient(t, to(out.Outbound)).EmptyCall(t.Context(), &testgrpc.Empty{}, grpc.Trailer(&header))
 		if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 		if got := header["shunt-error"]; len(got) != 1 || got[0] != want {
 			t.Errorf("shunt-error %v, want %s", header, want)
 		}
-		res, err := clientTo(t, out.outbound).Get("http://a/")
+		res, err := clientTo(t, out.Outbound).Get("http://a/")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,9 +280,11 @@ func TestPeerSaysRefused(t *testing.T) {
 	peer, liar := serve(t, refuse("")), serve(t, refuse("192.0.2.7:80"))
 	app := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
 	for range 4 {
-		out := start(t, func(o *proxy.Options) { o.Origin, o.Resolver = fixed{vip}, serviceAt(peer, app) })
+		out := sidecartest.Start(t, func(o *proxy.Options) {
+			o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(peer, app)
+		})
 		for range 3 {
-			res, err := clientTo(t, out.outbound).Post("http://a/", "text/plain", strings.NewReader("body"))
+			res, err := clientTo(t, out.Outbound).Post("http://a/", "text/plain", strings.NewReader("body"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -284,8 +295,10 @@ func TestPeerSaysRefused(t *testing.T) {
 		}
 	}
 	told.Store(0)
-	out := start(t, func(o *proxy.Options) { o.Origin, o.Resolver = fixed{vip}, serviceAt(liar) })
-	res, err := clientTo(t, out.outbound).Get("http://a/")
+	out := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(liar)
+	})
+	res, err := clientTo(t, out.Outbound).Get("http://a/")
 	if err != nil || res.StatusCode != http.StatusServiceUnavailable || told.Load() != 1 {
 		t.Errorf("%v, %v, asked %d times; want one answer, passed on", res, err, told.Load())
 	}
@@ -295,14 +308,14 @@ func TestPeerSaysRefused(t *testing.T) {
 // a port where none listens is said to be refused, with the address.
 func TestInboundSpeaksForItself(t *testing.T) {
 	app := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Shunt-Error", "connect-refused") }))
-	in := start(t, func(o *proxy.Options) { o.Origin = fixed{app} })
-	res, err := clientTo(t, in.inbound).Get("http://a/")
+	in := sidecartest.Start(t, func(o *proxy.Options) { o.Origin = sidecartest.Origin{Destination: app} })
+	res, err := clientTo(t, in.Inbound).Get("http://a/")
 	if err != nil || res.Header["Shunt-Error"] != nil {
 		t.Errorf("%v, %v", res, err)
 	}
 	closed := closedAddr(t)
-	in = start(t, func(o *proxy.Options) { o.Origin = fixed{closed} })
-	res, err = clientTo(t, in.inbound).Get("http://a/")
+	in = sidecartest.Start(t, func(o *proxy.Options) { o.Origin = sidecartest.Origin{Destination: closed} })
+	res, err = clientTo(t, in.Inbound).Get("http://a/")
 	if err != nil || res.Header.Get("Shunt-Error") != "connect-refused" || res.Header.Get("Shunt-Error-At") != closed.String() {
 		t.Errorf("%v, %v", res, err)
 	}
@@ -317,8 +330,10 @@ func TestManyStreams(t *testing.T) {
 	}
 	var calls atomic.Int64
 	newServer(t, l, &calls, grpc.MaxConcurrentStreams(5))
-	out := start(t, func(o *proxy.Options) { o.Origin, o.Resolver = fixed{vip}, serviceAt(addrOf(l)) })
-	client := grpcClient(t, to(out.outbound))
+	out := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin, o.Resolver = sidecartest.Origin{Destination: sidecartest.VIP()}, sidecartest.ServiceAt(sidecartest.AddrOf(l))
+	})
+	client := grpcClient(t, to(out.Outbound))
 	for range 23 {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -332,10 +347,10 @@ func TestManyStreams(t *testing.T) {
 
 func TestHeaderLimit(t *testing.T) {
 	app := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	in := start(t, func(o *proxy.Options) { o.Origin, o.HTTP1.MaxHeaderBytes = fixed{app}, 2048 })
+	in := sidecartest.Start(t, func(o *proxy.Options) { o.Origin, o.HTTP1.MaxHeaderBytes = sidecartest.Origin{Destination: app}, 2048 })
 	req, _ := http.NewRequest(http.MethodGet, "http://a/", nil)
 	req.Header.Set("X-Long", strings.Repeat("a", 3000))
-	res, err := clientTo(t, in.inbound).Do(req)
+	res, err := clientTo(t, in.Inbound).Do(req)
 	if err != nil || res.StatusCode != http.StatusRequestHeaderFieldsTooLarge || res.Header.Get("Shunt-Error") != "header-too-large" {
 		t.Errorf("%v, %v", res, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/shuntmesh/shunt/proxy"
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 )
 
 // hostile is what a client may do to an HTTP/2 connection, and the code of the
@@ -106,10 +107,10 @@ var hostiles = map[string]hostile{
 // TestHostileClients: each gets the error that RFC 9113 names, costs bounded
 // memory, and a client of the same worker does not notice.
 func TestHostileClients(t *testing.T) {
-	in := start(t, func(o *proxy.Options) {
-		o.Origin = fixed{newApp(t, &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10})}
+	in := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin = sidecartest.Origin{Destination: newApp(t, &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10})}
 	})
-	client := clientTo(t, in.inbound)
+	client := clientTo(t, in.Inbound)
 	var stop, bad, good atomic.Int64
 	ended := make(chan struct{})
 	go func() {
@@ -128,7 +129,7 @@ func TestHostileClients(t *testing.T) {
 	for name, h := range hostiles {
 		t.Run(name, func(t *testing.T) {
 			for range 3 {
-				h.check(t, newWild(t, in.inbound))
+				h.check(t, newWild(t, in.Inbound))
 			}
 		})
 	}
@@ -180,8 +181,8 @@ func (h hostile) check(t *testing.T, w *wild) {
 
 // TestBombIsRefused: a few bytes that stand for many cost one request.
 func TestBombIsRefused(t *testing.T) {
-	in := start(t, func(o *proxy.Options) { o.Origin = fixed{newApp(t, nil)} })
-	w := newWild(t, in.inbound)
+	in := sidecartest.Start(t, func(o *proxy.Options) { o.Origin = sidecartest.Origin{Destination: newApp(t, nil)} })
+	w := newWild(t, in.Inbound)
 	w.frames.WriteSettingsAck()
 	w.request(1, "GET", "/", "x", strings.Repeat("y", 3000))
 	bomb := append(w.block("GET", "/"), bytes.Repeat([]byte{0xbe}, 16000)...) // what the table has first
@@ -193,7 +194,7 @@ func TestBombIsRefused(t *testing.T) {
 		t.Errorf("statuses are %v", got)
 	}
 	for _, parts := range [][]string{{"requests_total{", `class="4xx"`}, {"errors_total{", `reason="header-too-large"`}} {
-		if n := in.count(parts...); n != 1 {
+		if n := count(in, parts...); n != 1 {
 			t.Errorf("%q are %d, want 1", parts, n)
 		}
 	}
@@ -203,21 +204,21 @@ func TestBombIsRefused(t *testing.T) {
 // say, and the worker has time for others.
 func TestSlowReaders(t *testing.T) {
 	const n = 20
-	in := start(t, func(o *proxy.Options) { o.Origin = fixed{newApp(t, nil)} })
+	in := sidecartest.Start(t, func(o *proxy.Options) { o.Origin = sidecartest.Origin{Destination: newApp(t, nil)} })
 	before := heap()
 	for range n {
-		w := newWild(t, in.inbound, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+		w := newWild(t, in.Inbound, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
 		w.frames.WriteSettingsAck()
 		w.frames.WriteWindowUpdate(0, 1<<30)
 		for id := uint32(1); id < 20; id += 2 {
 			w.request(id, "GET", "/big")
 		}
 		w.send(t)
-		io.WriteString(dialTCP(t, in.inbound), "GET /big"+head+"\r\n")
+		io.WriteString(dialTCP(t, in.Inbound), "GET /big"+head+"\r\n")
 	}
-	for end := time.Now().Add(10 * time.Second); in.hits("unsent-bytes") < 2*n; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); hits(in, "unsent-bytes") < 2*n; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("of %d clients %d have stopped the application", 2*n, in.hits("unsent-bytes"))
+			t.Fatalf("of %d clients %d have stopped the application", 2*n, hits(in, "unsent-bytes"))
 		}
 	}
 	time.Sleep(200 * time.Millisecond) // no more shall come
@@ -226,7 +227,7 @@ func TestSlowReaders(t *testing.T) {
 	if grown := int64(heap()) - int64(before); grown > n*(each+1<<20) {
 		t.Errorf("the heap has grown by %d bytes", grown)
 	}
-	res, err := clientTo(t, in.inbound).Get("http://a/")
+	res, err := clientTo(t, in.Inbound).Get("http://a/")
 	if err != nil || res.StatusCode != http.StatusOK {
 		t.Errorf("another client: %v, %v", res, err)
 	}

@@ -21,6 +21,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 )
 
 // serve runs an application and returns its address.
@@ -28,7 +30,7 @@ func serve(t *testing.T, h http.Handler) netip.AddrPort {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	return addrOf(s.Listener)
+	return sidecartest.AddrOf(s.Listener)
 }
 
 // clientTo returns a client whose every connection goes to addr.

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/interop"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
+
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 )
 
 // TestInterop runs the official gRPC interop cases through two proxies.
@@ -28,7 +30,7 @@ func TestInterop(t *testing.T) {
 		testgrpc.RegisterTestServiceServer(server, interop.NewTestServer())
 		go server.Serve(l)
 		t.Cleanup(server.Stop)
-		interopCases(t, chain(t, addrOf(l)).String())
+		interopCases(t, chain(t, sidecartest.AddrOf(l)).String())
 	})
 }
 
@@ -83,7 +85,7 @@ func TestBlanksOfGRPC(t *testing.T) {
 	testgrpc.RegisterTestServiceServer(server, interop.NewTestServer())
 	go server.Serve(l)
 	t.Cleanup(server.Stop)
-	client := grpcClient(t, to(chain(t, addrOf(l))))
+	client := grpcClient(t, to(chain(t, sidecartest.AddrOf(l))))
 	const message = " blanks on both sides "
 	_, err = client.UnaryCall(t.Context(), &testgrpc.SimpleRequest{ResponseStatus: &testgrpc.EchoStatus{Code: 2, Message: message}})
 	if got := status.Convert(err).Message(); got != message {

@@ -16,13 +16,14 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/shuntmesh/shunt/proxy"
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 )
 
 // scenario has a proxy hit a limit, in front of the application that change sets
 // as origin, or of newApp.
 type scenario struct {
 	change  func(t *testing.T, o *proxy.Options)
-	provoke func(t *testing.T, r *running)
+	provoke func(t *testing.T, r *sidecartest.Proxy)
 }
 
 // TestLimitsAreCounted: each limit of the table is hit, and counts.
@@ -43,31 +44,31 @@ func TestLimitsAreCounted(t *testing.T) {
 			if !ok {
 				t.Fatal("nobody knows how to hit it")
 			}
-			r := start(t, func(o *proxy.Options) {
+			r := sidecartest.Start(t, func(o *proxy.Options) {
 				o.DrainTimeout = 50 * time.Millisecond
-				o.Origin = fixed{newApp(t, nil)}
+				o.Origin = sidecartest.Origin{Destination: newApp(t, nil)}
 				if s.change != nil {
 					s.change(t, o)
 				}
 			})
-			if n := r.hits(string(l.Name)); n != 0 {
+			if n := hits(r, string(l.Name)); n != 0 {
 				t.Fatalf("hit %d times in advance", n)
 			}
 			s.provoke(t, r)
-			r.waitForHit(t, string(l.Name))
+			waitForHit(t, r, string(l.Name))
 		})
 	}
 }
 
 // hits is how often a limit was hit, in both directions.
-func (r *running) hits(name string) int {
-	return r.count("limit_hits_total{", fmt.Sprintf("limit=%q", name))
+func hits(r *sidecartest.Proxy, name string) int {
+	return count(r, "limit_hits_total{", fmt.Sprintf("limit=%q", name))
 }
 
 // count is the sum of the metrics whose names have all of these parts.
-func (r *running) count(parts ...string) int {
+func count(r *sidecartest.Proxy, parts ...string) int {
 	var b bytes.Buffer
-	r.options.Stats.WritePrometheus(&b)
+	r.Options.Stats.WritePrometheus(&b)
 	return sumOf(b.String(), parts...)
 }
 
@@ -82,9 +83,9 @@ func sumOf(metrics string, parts ...string) (sum int) {
 	return sum
 }
 
-func (r *running) waitForHit(t *testing.T, name string) {
+func waitForHit(t *testing.T, r *sidecartest.Proxy, name string) {
 	t.Helper()
-	for end := time.Now().Add(8 * time.Second); r.hits(name) == 0; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(8 * time.Second); hits(r, name) == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it is not counted")
 		}
@@ -92,18 +93,18 @@ func (r *running) waitForHit(t *testing.T, name string) {
 }
 
 // says has a client connect and say something.
-func says(what ...string) func(*testing.T, *running) {
-	return func(t *testing.T, r *running) {
-		c := dialTCP(t, r.inbound)
+func says(what ...string) func(*testing.T, *sidecartest.Proxy) {
+	return func(t *testing.T, r *sidecartest.Proxy) {
+		c := dialTCP(t, r.Inbound)
 		io.WriteString(c, strings.Join(what, ""))
 		drain(c)
 	}
 }
 
 // sends has an HTTP/2 client send frames, all at once.
-func sends(frames func(w *wild)) func(*testing.T, *running) {
-	return func(t *testing.T, r *running) {
-		w := newWild(t, r.inbound)
+func sends(frames func(w *wild)) func(*testing.T, *sidecartest.Proxy) {
+	return func(t *testing.T, r *sidecartest.Proxy) {
+		w := newWild(t, r.Inbound)
 		w.frames.WriteSettingsAck()
 		frames(w)
 		w.send(t)
@@ -117,7 +118,7 @@ const head = " HTTP/1.1\r\nHost: a\r\n"
 const partialHello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 
 func withTLS(t *testing.T, o *proxy.Options) {
-	o.TLS.Files, o.TLS.Inbound = newFiles(t), proxy.TLSPermissive
+	o.TLS.Files, o.TLS.Inbound = sidecartest.NewFiles(t), proxy.TLSPermissive
 }
 
 var connectionScenarios = map[string]scenario{
@@ -127,16 +128,16 @@ var connectionScenarios = map[string]scenario{
 	},
 	"handshakes": {
 		func(t *testing.T, o *proxy.Options) { withTLS(t, o); o.MaxHandshakes = 1 },
-		func(t *testing.T, r *running) { says(partialHello)(t, r); says(partialHello)(t, r) },
+		func(t *testing.T, r *sidecartest.Proxy) { says(partialHello)(t, r); says(partialHello)(t, r) },
 	},
 	"endpoint-connections": {
 		func(t *testing.T, o *proxy.Options) {
 			o.Exchange.MaxEndpointConns = 1
-			o.Origin = fixed{endpoint(t, func(w *wild) {
+			o.Origin = sidecartest.Origin{Destination: endpoint(t, func(w *wild) {
 				w.frames.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
 			}, nil)}
 		},
-		func(t *testing.T, r *running) {
+		func(t *testing.T, r *sidecartest.Proxy) {
 			for range 3 { // the first may be on its way before the SETTINGS are
 				sends(func(w *wild) { w.request(1, "GET", "/hang") })(t, r)
 				time.Sleep(20 * time.Millisecond)
@@ -157,7 +158,7 @@ var headScenarios = map[string]scenario{
 	"interim-responses": {
 		func(t *testing.T, o *proxy.Options) {
 			o.HTTP1.MaxInterim = 1
-			o.Origin = fixed{listenTCP(t, func(c *net.TCPConn) {
+			o.Origin = sidecartest.Origin{Destination: listenTCP(t, func(c *net.TCPConn) {
 				c.Read(make([]byte, 1))
 				io.WriteString(c, strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 3))
 				io.Copy(io.Discard, c)
@@ -209,13 +210,13 @@ var frameScenarios = map[string]scenario{
 		func(_ *testing.T, o *proxy.Options) {
 			o.HTTP2.MaxOutput, o.MaxUnsent, o.HTTP2.MaxControl = 64<<10, 32<<10, 1<<20
 		},
-		func(t *testing.T, r *running) {
-			w := newWild(t, r.inbound)
+		func(t *testing.T, r *sidecartest.Proxy) {
+			w := newWild(t, r.Inbound)
 			w.SetReadBuffer(4 << 10)
 			for range 4000 {
 				w.frames.WritePing(false, [8]byte{})
 			}
-			for r.hits("output-bytes") == 0 { // it reads none of the answers
+			for hits(r, "output-bytes") == 0 { // it reads none of the answers
 				w.SetWriteDeadline(time.Now().Add(time.Second))
 				if _, err := w.Write(w.out.Bytes()); err != nil {
 					return

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/shuntmesh/shunt/proxy"
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 )
 
 // endpoint is an HTTP/2 server that says greeting to each client, acknowledges
@@ -40,11 +41,11 @@ func endpoint(t *testing.T, greeting func(w *wild), on func(w *wild, f http2.Fra
 }
 
 // slowBody sends a body of HTTP/1 for an application that does not read it.
-func slowBody(t *testing.T, r *running) {
-	c := dialTCP(t, r.inbound)
+func slowBody(t *testing.T, r *sidecartest.Proxy) {
+	c := dialTCP(t, r.Inbound)
 	io.WriteString(c, "PUT /"+head+"Content-Length: 1000000000\r\n\r\n")
 	piece := make([]byte, 64<<10)
-	for r.hits("unsent-bytes") == 0 || r.hits("http1-window-bytes") == 0 {
+	for hits(r, "unsent-bytes") == 0 || hits(r, "http1-window-bytes") == 0 {
 		c.SetWriteDeadline(time.Now().Add(time.Second))
 		if _, err := c.Write(piece); err != nil {
 			return
@@ -54,13 +55,13 @@ func slowBody(t *testing.T, r *running) {
 
 // deaf is an application that never reads.
 func deaf(t *testing.T, o *proxy.Options) {
-	o.Origin = fixed{listenTCP(t, func(c *net.TCPConn) { <-t.Context().Done() })}
+	o.Origin = sidecartest.Origin{Destination: listenTCP(t, func(c *net.TCPConn) { <-t.Context().Done() })}
 }
 
 var bodyScenarios = map[string]scenario{
 	"http2-window-bytes": {
 		func(t *testing.T, o *proxy.Options) {
-			o.HTTP2.StreamWindow, o.ConnectTimeout, o.Origin = 65535, time.Second, fixed{blackHole(t)}
+			o.HTTP2.StreamWindow, o.ConnectTimeout, o.Origin = 65535, time.Second, sidecartest.Origin{Destination: blackHole(t)}
 		},
 		sends(func(w *wild) {
 			w.request(1, "PUT", "/")
@@ -74,7 +75,7 @@ var bodyScenarios = map[string]scenario{
 	"replay-bytes": {
 		func(t *testing.T, o *proxy.Options) {
 			o.Exchange.MaxReplay = 0
-			o.Origin = fixed{endpoint(t, func(w *wild) { w.frames.WriteSettings() }, func(w *wild, f http2.Frame) {
+			o.Origin = sidecartest.Origin{Destination: endpoint(t, func(w *wild) { w.frames.WriteSettings() }, func(w *wild, f http2.Frame) {
 				if f.Header().Type == http2.FrameData {
 					w.frames.WriteRSTStream(f.Header().StreamID, http2.ErrCodeRefusedStream)
 				}
@@ -92,17 +93,21 @@ const moment = 50 * time.Millisecond
 
 var timeoutScenarios = map[string]scenario{
 	"connect-timeout": {
-		func(t *testing.T, o *proxy.Options) { o.ConnectTimeout, o.Origin = moment, fixed{blackHole(t)} },
+		func(t *testing.T, o *proxy.Options) {
+			o.ConnectTimeout, o.Origin = moment, sidecartest.Origin{Destination: blackHole(t)}
+		},
 		says("GET /" + head + "\r\n"),
 	},
 	"resolve-timeout": {
 		func(t *testing.T, o *proxy.Options) {
-			o.ResolveTimeout, o.Resolver, o.Origin = moment, serviceAt(), fixed{closedAddr(t)}
+			o.ResolveTimeout, o.Resolver, o.Origin = moment, sidecartest.ServiceAt(), sidecartest.Origin{Destination: closedAddr(t)}
 		},
-		func(t *testing.T, r *running) { drain(dialTCP(t, r.outbound)) },
+		func(t *testing.T, r *sidecartest.Proxy) { drain(dialTCP(t, r.Outbound)) },
 	},
 	"detect-timeout": {
-		func(t *testing.T, o *proxy.Options) { o.DetectTimeout, o.Origin = moment, fixed{closedAddr(t)} },
+		func(t *testing.T, o *proxy.Options) {
+			o.DetectTimeout, o.Origin = moment, sidecartest.Origin{Destination: closedAddr(t)}
+		},
 		says(),
 	},
 	"handshake-timeout": {
@@ -115,7 +120,7 @@ var timeoutScenarios = map[string]scenario{
 	},
 	"settings-timeout": {
 		func(_ *testing.T, o *proxy.Options) { o.Exchange.SettingsTimeout = moment },
-		func(t *testing.T, r *running) { drain(newWild(t, r.inbound)) },
+		func(t *testing.T, r *sidecartest.Proxy) { drain(newWild(t, r.Inbound)) },
 	},
 	"http1-idle-timeout": {
 		func(_ *testing.T, o *proxy.Options) { o.Exchange.IdleHTTP1 = moment },
@@ -133,24 +138,24 @@ var timeoutScenarios = map[string]scenario{
 	},
 	"close-timeout": {
 		func(_ *testing.T, o *proxy.Options) { o.CloseTimeout = moment },
-		func(t *testing.T, r *running) {
-			w := newWild(t, r.inbound, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+		func(t *testing.T, r *sidecartest.Proxy) {
+			w := newWild(t, r.Inbound, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
 			w.SetReadBuffer(4 << 10)
 			w.frames.WriteSettingsAck()
 			w.frames.WriteWindowUpdate(0, 1<<30)
 			w.request(1, "GET", "/big")
 			w.send(t)
-			r.waitForHit(t, "unsent-bytes")
+			waitForHit(t, r, "unsent-bytes")
 			w.frames.WriteRSTStream(0, http2.ErrCodeCancel) // which ends the connection
 			w.send(t)
 		},
 	},
 	"drain-timeout": {
 		nil,
-		func(t *testing.T, r *running) {
+		func(t *testing.T, r *sidecartest.Proxy) {
 			says("GET /hang"+head+"\r\n")(t, r)
 			time.Sleep(moment) // until it has begun
-			r.stop(t)
+			r.Stop(t)
 		},
 	},
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/shuntmesh/shunt/proxy"
 	"github.com/shuntmesh/shunt/proxy/balance"
 	"github.com/shuntmesh/shunt/proxy/route"
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 	"github.com/shuntmesh/shunt/proxy/xds"
 )
 
@@ -117,7 +118,7 @@ func runProxy(t *testing.T) {
 		}
 	}
 	o := proxy.DefaultOptions()
-	o.Resolver = known{xds.NewSnapshot(destinations, clusters...)}
+	o.Resolver = sidecartest.Discovery{Known: xds.NewSnapshot(destinations, clusters...)}
 	o.PodIPs = []netip.Addr{netip.MustParseAddr("10.77.0.2"), netip.MustParseAddr("fd77::2")}
 	o.AdminSocket = ""
 	o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))

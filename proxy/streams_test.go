@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shuntmesh/shunt/proxy"
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 )
 
 // TestFewStreamsAllowed: many requests at once for an application that allows
@@ -29,11 +30,11 @@ func TestFewStreamsAllowed(t *testing.T) {
 	t.Cleanup(app.Close)
 	transport := &http.Transport{Protocols: unencryptedHTTP2()}
 	t.Cleanup(transport.CloseIdleConnections)
-	in := start(t, func(o *proxy.Options) { o.Origin = fixed{addrOf(app.Listener)} })
+	in := sidecartest.Start(t, func(o *proxy.Options) { o.Origin = sidecartest.Origin{Destination: sidecartest.AddrOf(app.Listener)} })
 	var clients sync.WaitGroup
 	for range atOnce {
 		clients.Go(func() {
-			res, err := (&http.Client{Transport: transport}).Get("http://" + in.inbound.String())
+			res, err := (&http.Client{Transport: transport}).Get("http://" + in.Inbound.String())
 			if err != nil {
 				t.Error(err)
 				return
@@ -46,7 +47,7 @@ func TestFewStreamsAllowed(t *testing.T) {
 	}
 	clients.Wait()
 	var metrics bytes.Buffer
-	in.options.Stats.WritePrometheus(&metrics)
+	in.Options.Stats.WritePrometheus(&metrics)
 	if !bytes.Contains(metrics.Bytes(), []byte(`retries_total{direction="inbound",reason="refused-stream"}`)) {
 		t.Error("the application refused no stream: nothing was tested")
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shuntmesh/shunt/proxy"
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 	"github.com/shuntmesh/shunt/proxy/transport"
 )
 
@@ -20,9 +21,9 @@ import (
 // is.
 func TestStrictCountsWordsAlone(t *testing.T) {
 	app := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	in := inboundTLS(t, app, newFiles(t), proxy.TLSStrict, transport.NoClientCertificate)
+	in := inboundTLS(t, app, sidecartest.NewFiles(t), proxy.TLSStrict, transport.NoClientCertificate)
 	for _, word := range []string{"", "plaintext\r\n"} {
-		c, err := net.Dial("tcp", in.inbound.String())
+		c, err := net.Dial("tcp", in.Inbound.String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +35,7 @@ func TestStrictCountsWordsAlone(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c)     // until the proxy ends it, in order or by a reset
 		c.Close()
 		var metrics bytes.Buffer
-		in.options.Stats.WritePrometheus(&metrics)
+		in.Options.Stats.WritePrometheus(&metrics)
 		if refused := strings.Contains(metrics.String(), "plaintext-refused"); refused != (word != "") {
 			t.Errorf("after %q: counted as refused plaintext: %v", word, refused)
 		}

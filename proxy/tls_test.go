@@ -4,19 +4,10 @@ package proxy_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,80 +18,15 @@ import (
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/shuntmesh/shunt/proxy"
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 	"github.com/shuntmesh/shunt/proxy/transport"
 )
 
-// meshName is what all certificates of these tests are for.
-const meshName = "mesh.test"
-
-// newFiles writes a CA and a certificate of it for servers and clients.
-func newFiles(t *testing.T) transport.Files {
-	t.Helper()
-	dir := t.TempDir()
-	write := func(name, kind string, der []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	must := func(err error) {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	newKey := func() *ecdsa.PrivateKey {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		must(err)
-		return key
-	}
-	caKey, leafKey := newKey(), newKey()
-	now := time.Now()
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	must(err)
-	leafDER, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), DNSNames: []string{meshName},
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, ca, &leafKey.PublicKey, caKey)
-	must(err)
-	keyDER, err := x509.MarshalECPrivateKey(leafKey)
-	must(err)
-	return transport.Files{
-		Certificate: write("leaf.pem", "CERTIFICATE", leafDER),
-		Key:         write("leaf.key", "EC PRIVATE KEY", keyDER),
-		CA:          write("ca.pem", "CERTIFICATE", caDER),
-	}
-}
-
-// clientTLS is for a client that trusts the CA, with a certificate or without.
-func clientTLS(t *testing.T, f transport.Files, shows bool) *tls.Config {
-	t.Helper()
-	pemCA, err := os.ReadFile(f.CA)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := &tls.Config{ServerName: meshName, RootCAs: x509.NewCertPool()}
-	config.RootCAs.AppendCertsFromPEM(pemCA)
-	if shows {
-		pair, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	return config
-}
-
 // inboundTLS is a proxy in front of an application that ends TLS.
-func inboundTLS(t *testing.T, app netip.AddrPort, f transport.Files, mode proxy.TLSMode, clients transport.ClientCertificates) *running {
+func inboundTLS(t *testing.T, app netip.AddrPort, f transport.Files, mode proxy.TLSMode, clients transport.ClientCertificates) *sidecartest.Proxy {
 	t.Helper()
-	return start(t, func(o *proxy.Options) {
-		o.Origin = fixed{app}
+	return sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin = sidecartest.Origin{Destination: app}
 		o.TLS = proxy.TLS{Files: f, Inbound: mode, Clients: clients}
 	})
 }
@@ -117,17 +43,17 @@ func callOver(t *testing.T, addr netip.AddrPort, creds credentials.TransportCred
 }
 
 func TestTLSIsEndedInbound(t *testing.T) {
-	files := newFiles(t)
+	files := sidecartest.NewFiles(t)
 	apps, counts := countingServers(t, 1)
 	in := inboundTLS(t, apps[0], files, proxy.TLSPermissive, transport.NoClientCertificate)
-	if err := callOver(t, in.inbound, credentials.NewTLS(clientTLS(t, files, false))); err != nil {
+	if err := callOver(t, in.Inbound, credentials.NewTLS(sidecartest.ClientTLS(t, files, false))); err != nil {
 		t.Fatal(err)
 	}
 	if counts[0].Load() != 1 {
 		t.Error("the call did not reach the application")
 	}
 	var metrics strings.Builder
-	in.options.Stats.WritePrometheus(&metrics)
+	in.Options.Stats.WritePrometheus(&metrics)
 	_, text, _ := strings.Cut(metrics.String(), "shunt_proxy_certificate_expires_timestamp_seconds ")
 	text, _, _ = strings.Cut(text, "\n")
 	expires, err := strconv.ParseFloat(text, 64)
@@ -137,13 +63,13 @@ func TestTLSIsEndedInbound(t *testing.T) {
 }
 
 func TestHTTP1OverTLS(t *testing.T) {
-	files := newFiles(t)
+	files := sidecartest.NewFiles(t)
 	body := strings.Repeat("0123456789abcdef", 64<<10) // 1 MiB
 	app := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
 	in := inboundTLS(t, app, files, proxy.TLSPermissive, transport.NoClientCertificate)
 	client := &http.Client{Transport: &http.Transport{
-		TLSClientConfig: clientTLS(t, files, false),
-		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return to(in.inbound)(ctx, "") },
+		TLSClientConfig: sidecartest.ClientTLS(t, files, false),
+		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return to(in.Inbound)(ctx, "") },
 	}}
 	defer client.CloseIdleConnections()
 	for range 3 {
@@ -157,17 +83,17 @@ func TestHTTP1OverTLS(t *testing.T) {
 			t.Fatalf("%d bytes came back, %v", len(got), err)
 		}
 	}
-	plain, err := clientTo(t, in.inbound).Get("http://mesh.test/")
+	plain, err := clientTo(t, in.Inbound).Get("http://mesh.test/")
 	if err != nil || plain.StatusCode != http.StatusOK {
 		t.Errorf("plaintext is to be served beside TLS: %v", err)
 	}
 }
 
 func TestStrictRefusesPlaintext(t *testing.T) {
-	files := newFiles(t)
+	files := sidecartest.NewFiles(t)
 	app := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	in := inboundTLS(t, app, files, proxy.TLSStrict, transport.NoClientCertificate)
-	if res, err := clientTo(t, in.inbound).Get("http://mesh.test/"); err == nil {
+	if res, err := clientTo(t, in.Inbound).Get("http://mesh.test/"); err == nil {
 		t.Errorf("plaintext got %s", res.Status)
 	}
 }
@@ -175,18 +101,18 @@ func TestStrictRefusesPlaintext(t *testing.T) {
 // TestMutualTLS sends calls through two proxies that show each other who they
 // are, over many endpoints of one name.
 func TestMutualTLS(t *testing.T) {
-	files := newFiles(t)
+	files := sidecartest.NewFiles(t)
 	apps, counts := countingServers(t, 3)
 	var endpoints []netip.AddrPort
 	for _, app := range apps {
-		endpoints = append(endpoints, inboundTLS(t, app, files, proxy.TLSStrict, transport.RequiredClientCertificate).inbound)
+		endpoints = append(endpoints, inboundTLS(t, app, files, proxy.TLSStrict, transport.RequiredClientCertificate).Inbound)
 	}
-	out := start(t, func(o *proxy.Options) {
-		o.Origin = fixed{vip}
-		o.Resolver = serviceAt(endpoints...)
-		o.TLS.Files, o.TLS.OutboundServerName = files, meshName
+	out := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin = sidecartest.Origin{Destination: sidecartest.VIP()}
+		o.Resolver = sidecartest.ServiceAt(endpoints...)
+		o.TLS.Files, o.TLS.OutboundServerName = files, sidecartest.MeshName
 	})
-	client := grpcClient(t, to(out.outbound))
+	client := grpcClient(t, to(out.Outbound))
 	for range 30 {
 		if _, err := client.EmptyCall(t.Context(), &testgrpc.Empty{}); err != nil {
 			t.Fatal(err)
@@ -197,10 +123,10 @@ func TestMutualTLS(t *testing.T) {
 			t.Errorf("endpoint %d got %d of 30 calls", i, n)
 		}
 	}
-	if err := callOver(t, endpoints[0], credentials.NewTLS(clientTLS(t, files, false))); err == nil {
+	if err := callOver(t, endpoints[0], credentials.NewTLS(sidecartest.ClientTLS(t, files, false))); err == nil {
 		t.Error("a client without a certificate was served")
 	}
-	if err := callOver(t, endpoints[0], credentials.NewTLS(clientTLS(t, newFiles(t), true))); err == nil {
+	if err := callOver(t, endpoints[0], credentials.NewTLS(sidecartest.ClientTLS(t, sidecartest.NewFiles(t), true))); err == nil {
 		t.Error("a client of another CA was served")
 	}
 }
@@ -223,12 +149,12 @@ func TestNoHandshakeSaysWhy(t *testing.T) {
 			c.Close()
 		}
 	}()
-	out := start(t, func(o *proxy.Options) {
-		o.Origin = fixed{vip}
-		o.Resolver = serviceAt(addrOf(l))
-		o.TLS.Files, o.TLS.OutboundServerName = newFiles(t), meshName
+	out := sidecartest.Start(t, func(o *proxy.Options) {
+		o.Origin = sidecartest.Origin{Destination: sidecartest.VIP()}
+		o.Resolver = sidecartest.ServiceAt(sidecartest.AddrOf(l))
+		o.TLS.Files, o.TLS.OutboundServerName = sidecartest.NewFiles(t), sidecartest.MeshName
 	})
-	res, err := clientTo(t, out.outbound).Get("http://mesh.test/")
+	res, err := clientTo(t, out.Outbound).Get("http://mesh.test/")
 	if err != nil || res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("%v, %v", res, err)
 	}

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/shuntmesh/shunt/proxy/sidecartest"
 )
 
 // dialTCP connects, until the end of the test.
@@ -122,7 +124,7 @@ func newApp(t *testing.T, o *http.HTTP2Config) netip.AddrPort {
 		app.CloseClientConnections()
 		app.Close()
 	})
-	return addrOf(app.Listener)
+	return sidecartest.AddrOf(app.Listener)
 }
 
 // blackHole is an address that does not answer: its backlog is full.
@@ -143,7 +145,7 @@ func blackHole(t *testing.T) netip.AddrPort {
 	for range 5 {
 		c, err := net.DialTimeout("tcp", l.Addr().String(), 50*time.Millisecond)
 		if err != nil {
-			return addrOf(l)
+			return sidecartest.AddrOf(l)
 		}
 		t.Cleanup(func() { c.Close() })
 	}
