@@ -47,7 +47,7 @@ func (x *exchange) onAnswer(h *message.Head, end bool) {
 	x.body.drop(x.shard)
 	x.tunnel = h.Status == 101 || x.request.Method == "CONNECT" && h.Status/100 == 2
 	if x.tunnel {
-		x.deadline.Stop() // it is no call
+		x.stopDeadline()
 		// That of an HTTP/1 request had ended; now comes what is no HTTP.
 		x.body.ended = x.body.ended && x.request.Method == "CONNECT" && x.conn.kind == kindHTTP2
 	}
@@ -109,6 +109,10 @@ func (a *answer) OnReset(r message.Reset) {
 		return
 	}
 	x.up = nil
+	if x.overdue() {
+		x.deadlineExceeded()
+		return
+	}
 	if x.phase == answering && x.answered && r.Code == message.NoError {
 		x.left()
 		return

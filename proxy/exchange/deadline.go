@@ -26,7 +26,20 @@ func (x *exchange) startDeadline() {
 	if x.deadline.F == nil {
 		x.deadline.F = x.deadlineExceeded
 	}
+	x.expires = x.shard.worker.Now().Add(d)
 	x.shard.worker.After(&x.deadline, d)
+}
+
+// stopDeadline is for what is no call any more.
+func (x *exchange) stopDeadline() {
+	x.expires = time.Time{}
+	x.deadline.Stop()
+}
+
+// overdue tells that the timer is about to fire: a server's own, which is told
+// the same timeout, may be some milliseconds faster.
+func (x *exchange) overdue() bool {
+	return !x.expires.IsZero() && !x.shard.worker.Now().Before(x.expires)
 }
 
 func (x *exchange) deadlineExceeded() {

@@ -4,6 +4,7 @@ package exchange
 
 import (
 	"strings"
+	"time"
 
 	"github.com/shuntmesh/shunt/proxy/attempt"
 	"github.com/shuntmesh/shunt/proxy/balance"
@@ -43,6 +44,7 @@ type exchange struct {
 	endpoint *balance.Endpoint // acquired, from connecting on
 	group    *group            // that this waits in, while connecting
 	deadline loop.Timer
+	expires  time.Time // when the call's time is over; zero is never
 
 	request *message.Head
 	call    bool         // of gRPC

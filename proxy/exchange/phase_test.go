@@ -201,6 +201,24 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// TestDeadlineOfServer: one that is told the same timeout may end the call just
+// before the timer does.
+func TestDeadlineOfServer(t *testing.T) {
+	r := newRig(t, kindHTTP2, 1, nil)
+	down := r.request(grpcRequest(field("grpc-timeout", "1n")), true)
+	time.Sleep(time.Millisecond)
+	r.do(func() {
+		if up := r.open(); up != nil { // else it was the timer
+			up.onReset(message.Reset{Code: message.Cancel})
+		}
+	})
+	if down.get("grpc-status") != "4" || down.get("shunt-error") != "deadline-exceeded" {
+		t.Errorf("grpc-status %q, error %q", down.get("grpc-status"), down.get("shunt-error"))
+	}
+	r.wantMetric("errors_total", map[string]int{"deadline-exceeded": 1})
+	r.wantIdle()
+}
+
 // TestDeadlineIsOff: a deadline ends with its call, and only gRPC has one.
 func TestDeadlineIsOff(t *testing.T) {
 	r := newRig(t, kindHTTP2, 1, nil)
