@@ -8,9 +8,13 @@ import "context"
 // Plan says. Its own objects are told from all others by name; those of others
 // are never touched.
 type Backend interface {
-	// Apply makes the namespace match the plan in one atomic step and reports
-	// whether that took a change. It replaces whatever an earlier Apply left.
-	// A plan that can't be met in full is an error, and then nothing changes.
+	// Apply makes the namespace match the plan and reports whether that took a
+	// change. It replaces whatever an earlier Apply left, of any version; open
+	// connections keep their way. Each family changes in one atomic step, so
+	// that an Apply that is killed leaves its old rules or its new ones. A plan
+	// that can't be met in full is an error and changes nothing; one that wraps
+	// errors.ErrUnsupported says that this kernel, or this image, lacks
+	// something that another backend may do without.
 	Apply(ctx context.Context, p Plan) (changed bool, err error)
 	// Check returns nil where the namespace matches the plan, a *Difference
 	// for the first thing that doesn't, and another error where it can't tell.

@@ -8,20 +8,13 @@
 package redirect
 
 import (
-	"fmt"
 	"net/netip"
-	"slices"
-	"strconv"
 
 	"github.com/shuntmesh/shunt/internal/contract"
 )
 
-// maxOwners bounds the lists of uids and gids: a match takes one each, so every
-// entry costs two rules on each new connection.
-const maxOwners = 16
-
 // Config says what to steer where. The flags named here are those of
-// `redirect apply`, which are istio-iptables' own.
+// `redirect apply`; those of one letter are istio-iptables' own.
 type Config struct {
 	OutboundPort uint16 // -p: captured outbound connections arrive here
 	InboundPort  uint16 // -z: captured inbound connections arrive here
@@ -30,15 +23,26 @@ type Config struct {
 	ProxyUIDs []uint32 // -u: what these users send is the proxy's own
 	ProxyGIDs []uint32 // -g: the same for groups
 
-	IncludeInboundPorts Ports                // -b
+	// OwnerGroups are the groups whose outbound connections may be captured;
+	// none means those of every group.
+	OwnerGroups        []uint32 // --owner-groups
+	ExcludeOwnerGroups []uint32 // --exclude-owner-groups: these never are
+
+	IncludeInboundPorts Ports                // -b: captured whoever calls
 	ExcludeInboundPorts []contract.PortRange // -d
+	IncludeInboundCIDRs CIDRs                // --include-inbound-cidrs: callers, captured whatever they call
+	ExcludeInboundCIDRs []netip.Prefix       // --exclude-inbound-cidrs: callers
 
 	IncludeOutboundPorts []contract.PortRange // -q: captured wherever they go
 	ExcludeOutboundPorts []contract.PortRange // -o
 	IncludeOutboundCIDRs CIDRs                // -i
 	ExcludeOutboundCIDRs []netip.Prefix       // -x
 
-	IPv6 bool // --ipv6: steer IPv6 as well as IPv4
+	ExcludeInterfaces []string // -c: what arrives or leaves over them is left alone
+	DropInvalid       bool     // --drop-invalid: drop arriving TCP that connection tracking can't place
+
+	IPv4 bool // --ipv4: steer IPv4
+	IPv6 bool // --ipv6: steer IPv6
 }
 
 // Ports selects destination ports. All beats Ranges; the zero value selects none.
@@ -47,134 +51,34 @@ type Ports struct {
 	Ranges []contract.PortRange
 }
 
-// CIDRs selects destination addresses. All beats Prefixes; the zero value
+// CIDRs selects addresses of the other side: callers, or destinations. All beats Prefixes; the zero value
 // selects none.
 type CIDRs struct {
 	All      bool
 	Prefixes []netip.Prefix
 }
 
-// DefaultConfig returns what istio-iptables has without flags: the ports and
-// the uid of the contract, both families, and nothing captured.
+// DefaultConfig returns what apply does without flags: the ports and the uid of
+// the contract, both families, the proxy's own ports left alone, and nothing
+// captured.
 func DefaultConfig() Config {
 	return Config{
-		OutboundPort: contract.PortOutbound,
-		InboundPort:  contract.PortInbound,
-		TunnelPort:   contract.PortTunnel,
-		ProxyUIDs:    []uint32{contract.ProxyUID},
-		ProxyGIDs:    []uint32{contract.ProxyUID},
-		IPv6:         true,
+		OutboundPort:        contract.PortOutbound,
+		InboundPort:         contract.PortInbound,
+		TunnelPort:          contract.PortTunnel,
+		ProxyUIDs:           []uint32{contract.ProxyUID},
+		ProxyGIDs:           []uint32{contract.ProxyUID},
+		ExcludeInboundPorts: ownPorts(),
+		IPv4:                true,
+		IPv6:                true,
 	}
 }
 
-// ConfigError names a value that can't be planned.
-type ConfigError struct {
-	Flag    string // as a user writes it, such as "-u/--proxy-uid"
-	Value   string
-	Allowed string // what would be accepted, in words
-}
-
-// Error returns "<flag>: value <value> is not possible (allowed: ...)".
-func (e *ConfigError) Error() string {
-	return fmt.Sprintf("%s: value %q is not possible (allowed: %s)", e.Flag, e.Value, e.Allowed)
-}
-
-// Validate returns a *ConfigError for the first value that can't be planned.
-func (c Config) Validate() error {
-	checks := []func() error{
-		c.validatePorts,
-		func() error { return validateOwners("-u/--proxy-uid", c.ProxyUIDs) },
-		func() error { return validateOwners("-g/--proxy-gid", c.ProxyGIDs) },
-		c.validateOwned,
-		func() error { return c.validateInclude(c.IncludeOutboundCIDRs) },
-		func() error { return c.validateCIDRs("-x/--istio-service-exclude-cidr", c.ExcludeOutboundCIDRs) },
-		func() error { return validateRanges("-b/--istio-inbound-ports", c.IncludeInboundPorts.Ranges) },
-		func() error { return validateRanges("-d/--istio-local-exclude-ports", c.ExcludeInboundPorts) },
-		func() error { return validateRanges("-q/--istio-outbound-ports", c.IncludeOutboundPorts) },
-		func() error { return validateRanges("-o/--istio-local-outbound-ports-exclude", c.ExcludeOutboundPorts) },
+// ownPorts are those at which others call the proxy itself: app probes and
+// merged metrics, readiness, its own metrics.
+func ownPorts() []contract.PortRange {
+	return []contract.PortRange{
+		{First: contract.PortAppMetrics, Last: contract.PortReady},
+		{First: contract.PortProxyMetrics, Last: contract.PortProxyMetrics},
 	}
-	for _, check := range checks {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c Config) validatePorts() error {
-	ports := []struct {
-		flag string
-		port uint16
-	}{
-		{"-p/--envoy-port", c.OutboundPort},
-		{"-z/--inbound-capture-port", c.InboundPort},
-		{"-e/--inbound-tunnel-port", c.TunnelPort},
-	}
-	for i, p := range ports {
-		if p.port == 0 {
-			return &ConfigError{p.flag, "0", "1 to 65535"}
-		}
-		for _, other := range ports[:i] {
-			if other.port == p.port {
-				return &ConfigError{p.flag, strconv.Itoa(int(p.port)), "a port other than that of " + other.flag}
-			}
-		}
-	}
-	return nil
-}
-
-// validateOwners refuses root: with it, whatever the application runs as root
-// would bypass the proxy in silence.
-func validateOwners(flag string, ids []uint32) error {
-	const allowed = "1 to 4294967294, at most 16 of them"
-	if len(ids) > maxOwners {
-		return &ConfigError{flag, fmt.Sprintf("%d entries", len(ids)), allowed}
-	}
-	for _, id := range ids {
-		if id == 0 || id == 1<<32-1 {
-			return &ConfigError{flag, strconv.FormatUint(uint64(id), 10), allowed}
-		}
-	}
-	return nil
-}
-
-// validateOwned makes sure that the proxy can be told from the application:
-// otherwise its own connections would come back to it without end.
-func (c Config) validateOwned() error {
-	if len(c.ProxyUIDs) == 0 && len(c.ProxyGIDs) == 0 {
-		return &ConfigError{"-u/--proxy-uid", "", "at least one uid or gid"}
-	}
-	return nil
-}
-
-func (c Config) validateInclude(include CIDRs) error {
-	const flag = "-i/--istio-service-cidr"
-	for _, p := range include.Prefixes {
-		if p.IsValid() && loopback(p.Addr()).Overlaps(p) && p.Bits() >= loopback(p.Addr()).Bits() {
-			return &ConfigError{flag, p.String(), "prefixes outside of " + loopback(p.Addr()).String() + ": loopback is never captured"}
-		}
-	}
-	return c.validateCIDRs(flag, include.Prefixes)
-}
-
-func (c Config) validateCIDRs(flag string, prefixes []netip.Prefix) error {
-	for _, p := range prefixes {
-		switch {
-		case !p.IsValid():
-			return &ConfigError{flag, p.String(), "prefixes such as 10.0.0.0/8 or fd00::/8"}
-		case p.Addr().Is4In6():
-			return &ConfigError{flag, p.String(), "IPv4 in its own form, such as 10.0.0.0/8"}
-		case p.Addr().Is6() && !c.IPv6:
-			return &ConfigError{flag, p.String(), "IPv4 prefixes, since --ipv6 is off"}
-		}
-	}
-	return nil
-}
-
-func validateRanges(flag string, ranges []contract.PortRange) error {
-	bad := slices.IndexFunc(ranges, func(r contract.PortRange) bool { return r.First == 0 || r.Last < r.First })
-	if bad >= 0 {
-		return &ConfigError{flag, ranges[bad].String(), "1 to 65535, or a range such as 9000-9010"}
-	}
-	return nil
 }

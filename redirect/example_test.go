@@ -4,6 +4,7 @@ package redirect_test
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/redirect"
@@ -28,4 +29,22 @@ func ExampleNewPlan() {
 	// tcp port tunnel_port{15008} -> pass  # the tunnel is never captured
 	// tcp port exclude_inbound_ports{8081} -> pass  # excluded inbound ports
 	// tcp -> capture at 15006  # everything else that arrives
+}
+
+// Why did this connection of the application go where it did?
+func ExampleExplain() {
+	config := redirect.DefaultConfig()
+	config.IncludeOutboundCIDRs.All = true
+	verdict, err := redirect.Explain(config, redirect.Flow{
+		Direction: redirect.Outbound,
+		Dest:      netip.MustParseAddrPort("10.0.0.5:443"),
+		UID:       1000,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(verdict)
+	// Output:
+	// capture at 15001: ipv4 outbound rule 8, everything else that leaves
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/shuntmesh/shunt/internal/contract"
 )
 
-// Plan is what a network namespace must do with new TCP connections. Whatever
-// is no TCP is untouched by every backend.
+// Plan is what a network namespace must do with TCP. Whatever is no TCP is
+// untouched by every backend.
 type Plan struct {
 	Families []FamilyPlan `json:"families"` // IPv4 first
 }
@@ -24,7 +24,7 @@ type FamilyPlan struct {
 }
 
 // Chain is the ordered list of rules for one direction: the first rule that
-// matches decides, and a connection that none matches is left alone.
+// matches decides, and what none matches is left alone.
 type Chain struct {
 	Direction Direction `json:"direction"`
 	Rules     []Rule    `json:"rules"`
@@ -39,16 +39,20 @@ type Rule struct {
 }
 
 // Match holds the conditions of a rule, all of which must hold. The zero value
-// matches every TCP connection.
+// matches all TCP. At most one condition of a rule is a set, since iptables
+// needs a line for each of a set's entries.
 type Match struct {
-	OverLoopback bool         `json:"overLoopback,omitzero"` // leaves through the loopback interface
-	Source       netip.Prefix `json:"source,omitzero"`       // source address, unless invalid
-	UID          uint32       `json:"uid,omitzero"`          // owner of the sending socket, unless 0
-	GID          uint32       `json:"gid,omitzero"`          // group of the sending socket, unless 0
-	NotDest      netip.Prefix `json:"notDest,omitzero"`      // destination outside of it, unless invalid
-	NotDestPort  uint16       `json:"notDestPort,omitzero"`  // destination port other than it, unless 0
-	Dest         *AddrSet     `json:"dest,omitzero"`         // destination in the set, unless nil
-	DestPorts    *PortSet     `json:"destPorts,omitzero"`    // destination port in the set, unless nil
+	Invalid     bool         `json:"invalid,omitzero"`     // connection tracking can't place the packet
+	Interface   string       `json:"interface,omitzero"`   // arrives over it, or leaves through it, unless ""
+	Source      netip.Prefix `json:"source,omitzero"`      // source address, unless invalid
+	UID         *uint32      `json:"uid,omitzero"`         // owner of the sending socket, unless nil
+	GID         *uint32      `json:"gid,omitzero"`         // group of the sending socket, unless nil
+	NotGIDs     []uint32     `json:"notGids,omitzero"`     // group of the sending socket is none of them
+	NotDest     netip.Prefix `json:"notDest,omitzero"`     // destination outside of it, unless invalid
+	NotDestPort uint16       `json:"notDestPort,omitzero"` // destination port other than it, unless 0
+	Sources     *AddrSet     `json:"sources,omitzero"`     // source in the set, unless nil
+	Dest        *AddrSet     `json:"dest,omitzero"`        // destination in the set, unless nil
+	DestPorts   *PortSet     `json:"destPorts,omitzero"`   // destination port in the set, unless nil
 }
 
 // PortSet is a named, sorted set of ports without overlaps. The name tells
@@ -105,33 +109,44 @@ func (f Family) DialSource() (netip.Prefix, error) {
 // Direction is the way of a connection as the pod sees it.
 type Direction uint8
 
-// The directions of a Plan.
+// The directions of a Plan. A connection inside the pod is Outbound alone: its
+// fate is settled before it arrives.
 const (
-	Inbound  Direction = iota + 1 // arrives at the pod
-	Outbound                      // is opened in the pod
+	Inbound  Direction = iota + 1 // a connection that arrives at the pod
+	Outbound                      // a connection that is opened in the pod
+	Arriving                      // every packet that arrives, ahead of Inbound
 )
 
-// String returns "inbound" or "outbound".
+// String returns "inbound", "outbound" or "arriving".
 func (d Direction) String() string {
-	if d == Inbound {
+	switch d {
+	case Inbound:
 		return "inbound"
+	case Outbound:
+		return "outbound"
+	default:
+		return "arriving"
 	}
-	return "outbound"
 }
 
-// Action is what happens to a connection that a rule matches.
+// Action is what happens to what a rule matches.
 type Action uint8
 
 // The actions of a Rule.
 const (
 	Pass    Action = iota + 1 // leave it alone, and look at no further rule
 	Capture                   // hand it to the proxy's port
+	Drop                      // throw the packet away
 )
 
-// String returns "pass" or "capture".
+// String returns "pass", "capture" or "drop".
 func (a Action) String() string {
-	if a == Pass {
+	switch a {
+	case Pass:
 		return "pass"
+	case Capture:
+		return "capture"
+	default:
+		return "drop"
 	}
-	return "capture"
 }

@@ -47,6 +47,17 @@ func TestPlanGolden(t *testing.T) {
 			c.ExcludeOutboundCIDRs = cidrs(t, "10.1.2.3,10.0.0.0/8,10.255.0.0/16,11.0.0.0/8,0.0.0.0/32,::/0,fd00::/8")
 			c.IncludeOutboundCIDRs.All = true
 		}},
+		{"callers", func(c *redirect.Config) {
+			c.IncludeInboundPorts.Ranges = ports(t, "8080")
+			c.IncludeInboundCIDRs.Prefixes = cidrs(t, "10.1.0.0/16,fd01::/16")
+			c.ExcludeInboundCIDRs = cidrs(t, "10.1.9.0/24")
+			c.DropInvalid = true
+		}},
+		{"owners", func(c *redirect.Config) {
+			c.IPv4, c.IncludeInboundPorts.All, c.IncludeOutboundCIDRs.All = false, true, true
+			c.OwnerGroups, c.ExcludeOwnerGroups = []uint32{202, 0, 202}, []uint32{888, 21}
+			c.ExcludeInterfaces = []string{"net1", "net1.42"}
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -82,6 +93,16 @@ func TestValidateNamesFlagValueAndAllowed(t *testing.T) {
 		{"mapped", func(c *redirect.Config) { c.ExcludeOutboundCIDRs = cidrs(t, "::ffff:10.0.0.1") }, []string{"-x/", "IPv4 in its own form"}},
 		{"no prefix", func(c *redirect.Config) { c.ExcludeOutboundCIDRs = []netip.Prefix{{}} }, []string{"-x/", "prefixes such as"}},
 		{"reversed range", func(c *redirect.Config) { c.ExcludeInboundPorts = []contract.PortRange{{First: 9, Last: 8}} }, []string{"-d/", `"9-8"`}},
+		{"neither family", func(c *redirect.Config) { c.IPv4, c.IPv6 = false, false }, []string{"--ipv6", "--ipv4 is off"}},
+		{"IPv4 without IPv4", func(c *redirect.Config) { c.IPv4, c.ExcludeInboundCIDRs = false, cidrs(t, "10.0.0.0/8") }, []string{"--exclude-inbound-cidrs", `"10.0.0.0/8"`, "--ipv4 is off"}},
+		{"mapped callers", func(c *redirect.Config) { c.IncludeInboundCIDRs.Prefixes = cidrs(t, "::ffff:10.0.0.1") }, []string{"--include-inbound-cidrs", "IPv4 in its own form"}},
+		{"no group", func(c *redirect.Config) { c.OwnerGroups = []uint32{1<<32 - 1} }, []string{"--owner-groups", `"4294967295"`}},
+		{"too many groups", func(c *redirect.Config) { c.ExcludeOwnerGroups = make([]uint32, 65) }, []string{"--exclude-owner-groups", "65 entries", "at most 64"}},
+		{"no interface", func(c *redirect.Config) { c.ExcludeInterfaces = []string{""} }, []string{"-c/", `""`}},
+		{"long interface", func(c *redirect.Config) { c.ExcludeInterfaces = []string{"sixteen-letters-"} }, []string{"-c/", "1 to 15"}},
+		{"wildcard", func(c *redirect.Config) { c.ExcludeInterfaces = []string{"eth+"} }, []string{"-c/", `"eth+"`, "without wildcards"}},
+		{"quote", func(c *redirect.Config) { c.ExcludeInterfaces = []string{"a\" -j"} }, []string{"-c/"}},
+		{"too many interfaces", func(c *redirect.Config) { c.ExcludeInterfaces = make([]string, 17) }, []string{"-c/", "17 entries"}},
 		{"port 0", func(c *redirect.Config) { c.ExcludeOutboundPorts = []contract.PortRange{{}} }, []string{"-o/", `"0"`}},
 	}
 	for _, tt := range tests {

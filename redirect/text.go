@@ -37,30 +37,26 @@ func (r Rule) String() string {
 // String renders the conditions, each led by a space.
 func (m Match) String() string {
 	var b strings.Builder
-	if m.OverLoopback {
-		b.WriteString(" over lo")
+	say := func(when bool, format string, args ...any) {
+		if when {
+			fmt.Fprintf(&b, " "+format, args...)
+		}
 	}
-	if m.Source.IsValid() {
-		fmt.Fprintf(&b, " from %v", m.Source)
+	say(m.Invalid, "invalid")
+	say(m.Interface != "", "over %s", m.Interface)
+	say(m.Source.IsValid(), "from %v", m.Source)
+	say(m.Sources != nil, "from %v", m.Sources)
+	if m.UID != nil {
+		say(true, "uid %d", *m.UID)
 	}
-	if m.UID != 0 {
-		fmt.Fprintf(&b, " uid %d", m.UID)
+	if m.GID != nil {
+		say(true, "gid %d", *m.GID)
 	}
-	if m.GID != 0 {
-		fmt.Fprintf(&b, " gid %d", m.GID)
-	}
-	if m.NotDest.IsValid() {
-		fmt.Fprintf(&b, " not to %v", m.NotDest)
-	}
-	if m.NotDestPort != 0 {
-		fmt.Fprintf(&b, " not port %d", m.NotDestPort)
-	}
-	if m.Dest != nil {
-		fmt.Fprintf(&b, " to %v", m.Dest)
-	}
-	if m.DestPorts != nil {
-		fmt.Fprintf(&b, " port %v", m.DestPorts)
-	}
+	say(m.NotGIDs != nil, "gid not of %v", m.NotGIDs)
+	say(m.NotDest.IsValid(), "not to %v", m.NotDest)
+	say(m.NotDestPort != 0, "not port %d", m.NotDestPort)
+	say(m.Dest != nil, "to %v", m.Dest)
+	say(m.DestPorts != nil, "port %v", m.DestPorts)
 	return b.String()
 }
 

@@ -125,7 +125,7 @@ func TestGroupsFollowUsers(t *testing.T) {
 		var got []string
 		if len(f.plan.Families) > 0 {
 			for _, r := range f.plan.Families[0].Chains[0].Rules {
-				if m := strings.TrimSpace(r.Match.String()); r.Action == redirect.Pass && (r.Match.UID != 0 || r.Match.GID != 0) {
+				if m := strings.TrimSpace(r.Match.String()); r.Action == redirect.Pass && (r.Match.UID != nil || r.Match.GID != nil) {
 					got = append(got, m)
 				}
 			}

@@ -17,46 +17,59 @@ import (
 // compare reads our tables back and returns a *redirect.Difference for the
 // first thing that is not as wanted.
 func compare(conn *nft.Conn, want []table) error {
+	stale, err := compareStructure(conn, want)
+	if err != nil || len(stale) == 0 {
+		return err
+	}
+	return stale[0].difference()
+}
+
+// compareStructure compares all but the elements of sets, and returns the sets
+// whose elements are not as wanted.
+func compareStructure(conn *nft.Conn, want []table) ([]staleSet, error) {
 	found, err := ownTables(conn)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, t := range found {
 		if !slices.ContainsFunc(want, func(w table) bool { return tableFamily(w.family) == t.Family }) {
-			return &redirect.Difference{Where: tableText(t.Family), Want: "no such table", Got: "the table"}
+			return nil, &redirect.Difference{Where: tableText(t.Family), Want: "no such table", Got: "the table"}
 		}
 	}
+	var stale []staleSet
 	for _, w := range want {
 		i := slices.IndexFunc(found, func(t *nft.Table) bool { return t.Family == tableFamily(w.family) })
 		if i < 0 {
-			return &redirect.Difference{Where: tableText(tableFamily(w.family)), Want: "the table", Got: "no such table"}
+			return nil, &redirect.Difference{Where: tableText(tableFamily(w.family)), Want: "the table", Got: "no such table"}
 		}
-		if err := compareTable(conn, found[i], w); err != nil {
-			return err
+		more, err := compareTable(conn, found[i], w)
+		if err != nil {
+			return nil, err
 		}
+		stale = append(stale, more...)
 	}
-	return nil
+	return stale, nil
 }
 
-func compareTable(conn *nft.Conn, t *nft.Table, want table) error {
+func compareTable(conn *nft.Conn, t *nft.Table, want table) ([]staleSet, error) {
 	where := tableText(t.Family)
 	if t.Flags != 0 {
-		return &redirect.Difference{Where: where, Want: "no flags", Got: fmt.Sprintf("flags %#x (1 is dormant)", t.Flags)}
+		return nil, &redirect.Difference{Where: where, Want: "no flags", Got: fmt.Sprintf("flags %#x (1 is dormant)", t.Flags)}
 	}
 	chains, err := chainsOf(conn, t)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var wantChains []string
 	for _, c := range want.chains {
-		wantChains = append(wantChains, chainText(c.direction.String(), nft.ChainTypeNAT, hook(c.direction), nft.ChainPriorityNATDest, nft.ChainPolicyAccept))
+		wantChains = append(wantChains, chainText(baseChain(t, c.direction)))
 	}
 	if err := compareNames(where+" chains", wantChains, chains); err != nil {
-		return err
+		return nil, err
 	}
 	for _, c := range want.chains {
 		if err := compareRules(conn, t, c, want.family); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	return compareSets(conn, t, want.sets)
@@ -94,35 +107,6 @@ func (c chain) name(exprs string) string {
 	return "a rule that is not ours (" + exprs + ")"
 }
 
-func compareSets(conn *nft.Conn, t *nft.Table, want []set) error {
-	found, err := conn.GetSets(t)
-	if err != nil {
-		return fmt.Errorf("list sets of %s: %w", tableText(t.Family), err)
-	}
-	var wantNames, gotNames []string
-	for _, s := range want {
-		wantNames = append(wantNames, s.name)
-	}
-	for _, s := range found {
-		gotNames = append(gotNames, s.Name)
-	}
-	where := tableText(t.Family)
-	if err := compareNames(where+" sets", wantNames, gotNames); err != nil {
-		return err
-	}
-	for _, w := range want {
-		i := slices.IndexFunc(found, func(s *nft.Set) bool { return s.Name == w.name })
-		elements, err := conn.GetSetElements(found[i])
-		if err != nil {
-			return fmt.Errorf("list elements of set %s: %w", w.name, err)
-		}
-		if got := setOf(w.name, found[i].KeyType, elements); got.String() != w.String() {
-			return &redirect.Difference{Where: where + " set " + w.name, Want: w.String(), Got: got.String()}
-		}
-	}
-	return nil
-}
-
 // compareNames ignores the order, which the kernel chooses.
 func compareNames(where string, want, got []string) error {
 	slices.Sort(want)
@@ -150,24 +134,20 @@ func chainsOf(conn *nft.Conn, t *nft.Table) ([]string, error) {
 		if c.Table.Name != t.Name {
 			continue
 		}
-		policy := nft.ChainPolicyAccept
-		if c.Policy != nil {
-			policy = *c.Policy
-		}
-		out = append(out, chainText(c.Name, c.Type, c.Hooknum, c.Priority, policy))
+		out = append(out, chainText(c))
 	}
 	return out, nil
 }
 
-func chainText(name string, typ nft.ChainType, hook *nft.ChainHook, priority *nft.ChainPriority, policy nft.ChainPolicy) string {
-	if hook == nil || priority == nil {
-		return name
+func chainText(c *nft.Chain) string {
+	if c.Hooknum == nil || c.Priority == nil {
+		return c.Name
 	}
 	verdict := "accept"
-	if policy == nft.ChainPolicyDrop {
+	if c.Policy != nil && *c.Policy == nft.ChainPolicyDrop {
 		verdict = "drop"
 	}
-	return fmt.Sprintf("%s (%s hook %d priority %d policy %s)", name, typ, *hook, *priority, verdict)
+	return fmt.Sprintf("%s (%s hook %d priority %d policy %s)", c.Name, c.Type, *c.Hooknum, *c.Priority, verdict)
 }
 
 // exprsText renders what a rule does; how often it did is left out.

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shuntmesh/shunt/redirect"
+	"github.com/shuntmesh/shunt/redirect/internal/ipv6"
 )
 
 // tableName is ours in each family. Nothing else may use it.
@@ -41,8 +42,9 @@ type Backend struct {
 var _ redirect.Backend = Backend{}
 
 // Apply implements redirect.Backend. A namespace that already matches is not
-// written to; otherwise both tables are replaced in one batch, under which
-// established connections keep their way.
+// written to. Where only lists differ, their sets are filled anew; otherwise
+// both tables are replaced. Either is one batch, under which established
+// connections keep their way.
 func (b Backend) Apply(ctx context.Context, p redirect.Plan) (bool, error) {
 	want, err := b.render(p)
 	if err != nil {
@@ -53,19 +55,48 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = conn.CloseLasting() }()
-	// The address comes first: without rules it is harmless, while rules
-	// without it would break inbound connections.
-	addrChanged, err := applyLoopbackAddr(want.loopbackAddr)
+	// The address comes first and goes last: without rules it is harmless,
+	// while rules without it would break inbound connections.
+	changed := false
+	if want.dialSource {
+		if changed, err = ipv6.ApplyDialSource(true); err != nil {
+			return false, err
+		}
+	}
+	written, err := write(ctx, conn, want.tables)
+	if err != nil || want.dialSource {
+		return changed || written, err
+	}
+	changed, err = ipv6.ApplyDialSource(false)
+	return changed || written, err
+}
+
+// write makes our tables be exactly want, with as little as it takes.
+func write(ctx context.Context, conn *nft.Conn, want []table) (changed bool, err error) {
+	stale, err := compareStructure(conn, want)
+	if err == nil && len(stale) == 0 {
+		return false, nil
+	}
+	// A set that can't be filled has changed under our hands: replacing all
+	// needs to know nothing of what is there.
+	if err == nil && refill(conn, stale) == nil {
+		return true, nil
+	}
+	return true, replaceAnew(ctx, want)
+}
+
+// replaceAnew uses a socket of its own: the other may hold the answers of a
+// batch that was refused.
+func replaceAnew(ctx context.Context, want []table) error {
+	conn, err := dial(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
-	if compare(conn, want.tables) == nil {
-		return addrChanged, nil
+	defer func() { _ = conn.CloseLasting() }()
+	if err := replace(conn, want); err != nil {
+		return fmt.Errorf("replace tables: %w", hint(err))
 	}
-	if err := replace(conn, want.tables); err != nil {
-		return addrChanged, fmt.Errorf("replace tables: %w", hint(err))
-	}
-	return true, nil
+	return nil
 }
 
 // Check implements redirect.Backend.
@@ -82,7 +113,7 @@ func (b Backend) Check(ctx context.Context, p redirect.Plan) error {
 	if err := compare(conn, want.tables); err != nil {
 		return err
 	}
-	return checkLoopbackAddr(want.loopbackAddr)
+	return ipv6.CheckDialSource(want.dialSource)
 }
 
 // Remove implements redirect.Backend. The kernel forgets the translation of
@@ -96,7 +127,7 @@ func (b Backend) Remove(ctx context.Context) error {
 	if err := replace(conn, nil); err != nil {
 		return fmt.Errorf("remove tables: %w", hint(err))
 	}
-	_, err = applyLoopbackAddr(nil)
+	_, err = ipv6.ApplyDialSource(false)
 	return err
 }
 
@@ -162,25 +193,15 @@ func hint(err error) error {
 		return fmt.Errorf("%w (CAP_NET_ADMIN is needed in the pod's network namespace)", err)
 	case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP),
 		errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("%w (the kernel needs 4.18 or later with nf_tables, nft_chain_nat and nft_redir; with --ipv6=off for IPv4 alone)", err)
+		return fmt.Errorf("%w: %w (the kernel needs 4.18 or later with nf_tables, nft_chain_nat and nft_redir; with --ipv6 off for IPv4 alone)", err, errors.ErrUnsupported)
 	default:
 		return err
 	}
 }
 
-// hasIPv6 reports whether the kernel knows IPv6 at all. A namespace in which a
-// sysctl has turned it off gets its rules nevertheless: they do no harm, and
-// no way around the proxy opens when it is turned on again.
 func (b Backend) hasIPv6() (bool, error) {
 	if b.withoutIPv6 {
 		return false, nil
 	}
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if errors.Is(err, unix.EAFNOSUPPORT) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("probe IPv6: %w", err)
-	}
-	return true, unix.Close(fd)
+	return ipv6.Available()
 }

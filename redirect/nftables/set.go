@@ -20,8 +20,8 @@ import (
 // is even, so that an interval's two ends stay together.
 const elementsPerMessage = 512
 
-// set is a named interval set. Named, so that a later change of a list can
-// touch its elements alone.
+// set is a named interval set. Named, so that a later change of a list touches
+// its elements alone.
 type set struct {
 	name      string
 	typ       nft.SetDatatype
@@ -74,6 +74,10 @@ func (s set) add(conn *nft.Conn, t *nft.Table, id uint32) error {
 	if err := conn.AddSet(kernel, nil); err != nil {
 		return fmt.Errorf("add set %s: %w", s.name, err)
 	}
+	return s.fill(conn, kernel)
+}
+
+func (s set) fill(conn *nft.Conn, kernel *nft.Set) error {
 	for part := range slices.Chunk(s.elements(), elementsPerMessage) {
 		if err := conn.SetAddElements(kernel, part); err != nil {
 			return fmt.Errorf("fill set %s: %w", s.name, err)

@@ -21,9 +21,9 @@ func Text(p redirect.Plan) string {
 				s.name, s.typ.Name, strings.TrimPrefix(s.String(), s.typ.Name+" "))
 		}
 		for _, c := range f.Chains {
-			fmt.Fprintf(&b, "\tchain %v {\n\t\ttype nat hook %s priority -100; policy accept;\n", c.Direction, hookName(c.Direction))
+			fmt.Fprintf(&b, "\tchain %v {\n\t\ttype %s policy accept;\n", c.Direction, hookText(c.Direction))
 			for _, r := range c.Rules {
-				fmt.Fprintf(&b, "\t\t%s\n", ruleText(r, f.Family))
+				fmt.Fprintf(&b, "\t\t%s\n", ruleText(r, f.Family, c.Direction))
 			}
 			b.WriteString("\t}\n")
 		}
@@ -39,25 +39,46 @@ func family(f redirect.Family) string {
 	return "ip6"
 }
 
-func hookName(d redirect.Direction) string {
-	if d == redirect.Inbound {
-		return "prerouting"
+func hookText(d redirect.Direction) string {
+	switch d {
+	case redirect.Inbound:
+		return "nat hook prerouting priority -100;"
+	case redirect.Outbound:
+		return "nat hook output priority -100;"
+	default:
+		return "filter hook prerouting priority -150;"
 	}
-	return "output"
 }
 
-func ruleText(r redirect.Rule, f redirect.Family) string {
-	parts := []string{"meta l4proto tcp"}
+func ruleText(r redirect.Rule, f redirect.Family, d redirect.Direction) string {
+	return "meta l4proto tcp" + matchText(r.Match, f, d) + " " + actionText(r) + fmt.Sprintf(" comment %q", r.Why)
+}
+
+// matchText renders the conditions in the order of matchExprs, each led by a space.
+func matchText(m redirect.Match, f redirect.Family, d redirect.Direction) string {
+	var b strings.Builder
 	add := func(when bool, format string, args ...any) {
 		if when {
-			parts = append(parts, fmt.Sprintf(format, args...))
+			fmt.Fprintf(&b, " "+format, args...)
 		}
 	}
-	m, ip := r.Match, family(f)
-	add(m.OverLoopback, `oifname "lo"`)
+	ip := family(f)
+	add(m.Invalid, "ct state invalid")
+	add(m.Interface != "" && d == redirect.Outbound, "oifname %q", m.Interface)
+	add(m.Interface != "" && d != redirect.Outbound, "iifname %q", m.Interface)
 	add(m.Source.IsValid(), "%s saddr %v", ip, m.Source)
-	add(m.UID != 0, "meta skuid %d", m.UID)
-	add(m.GID != 0, "meta skgid %d", m.GID)
+	if m.Sources != nil {
+		add(true, "%s saddr @%s", ip, m.Sources.Name)
+	}
+	if m.UID != nil {
+		add(true, "meta skuid %d", *m.UID)
+	}
+	if m.GID != nil {
+		add(true, "meta skgid %d", *m.GID)
+	}
+	for _, gid := range m.NotGIDs {
+		add(true, "meta skgid != %d", gid)
+	}
 	add(m.NotDest.IsValid(), "%s daddr != %v", ip, m.NotDest)
 	add(m.NotDestPort != 0, "tcp dport != %d", m.NotDestPort)
 	if m.Dest != nil {
@@ -66,7 +87,16 @@ func ruleText(r redirect.Rule, f redirect.Family) string {
 	if m.DestPorts != nil {
 		add(true, "tcp dport @%s", m.DestPorts.Name)
 	}
-	add(r.Action == redirect.Pass, "counter return")
-	add(r.Action == redirect.Capture, "counter redirect to :%d", r.Port)
-	return strings.Join(parts, " ") + fmt.Sprintf(" comment %q", r.Why)
+	return b.String()
+}
+
+func actionText(r redirect.Rule) string {
+	switch r.Action {
+	case redirect.Pass:
+		return "counter return"
+	case redirect.Drop:
+		return "counter drop"
+	default:
+		return fmt.Sprintf("counter redirect to :%d", r.Port)
+	}
 }

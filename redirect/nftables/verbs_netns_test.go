@@ -81,6 +81,74 @@ func TestApplyKeepsConnections(t *testing.T) {
 	}
 }
 
+// TestListsChangeInPlace fills the sets of changed lists and touches nothing
+// else: the rules keep their handles, and so their counters.
+func TestListsChangeInPlace(t *testing.T) {
+	node, pod := newPod(t)
+	c := captureAll()
+	c.ExcludeInboundPorts = []contract.PortRange{{First: 8081, Last: 8081}}
+	c.ExcludeOutboundCIDRs = prefixes("10.77.0.0/24", "fd77::/64")
+	apply(t, pod, c)
+	before := handles(t, pod)
+	conn, greeting := node.Dial(t, "", testnet.PodV4+":8080")
+	if !strings.HasPrefix(greeting, "15006 ") {
+		t.Fatalf("greeting %q, want the inbound port's", greeting)
+	}
+	c.ExcludeInboundPorts = []contract.PortRange{{First: 8080, Last: 8082}, {First: 9000, Last: 9010}}
+	c.ExcludeOutboundCIDRs = prefixes("10.66.0.0/24", "fd66::/64")
+	if !apply(t, pod, c) {
+		t.Error("apply of other lists: no change, want one")
+	}
+	if after := handles(t, pod); after != before {
+		t.Errorf("handles after: %s, before: %s", after, before)
+	}
+	if err := check(t, pod, c); err != nil {
+		t.Error(err)
+	}
+	if _, greeting := node.Dial(t, "", testnet.PodV4+":8080"); !strings.HasPrefix(greeting, "app ") {
+		t.Errorf("new connection: greeting %q, want the application's", greeting)
+	}
+	if _, greeting := pod.Dial(t, "", testnet.NodeV4+":80"); !strings.HasPrefix(greeting, "far ") {
+		t.Errorf("new connection: greeting %q, want that of the server outside", greeting)
+	}
+	buf := make([]byte, 4)
+	if _, err := conn.Write([]byte("ping")); err != nil {
+		t.Error(err)
+	}
+	if _, err := conn.Read(buf); err != nil || string(buf) != "ping" {
+		t.Errorf("echo over the old connection: %q, %v", buf, err)
+	}
+}
+
+// TestEveryCondition checks what the kernel gives back for each.
+func TestEveryCondition(t *testing.T) {
+	c := captureAll()
+	c.OwnerGroups, c.ExcludeOwnerGroups = []uint32{0, 7}, []uint32{8, 9}
+	c.IncludeInboundPorts = redirect.Ports{Ranges: []contract.PortRange{{First: 80, Last: 90}}}
+	c.IncludeInboundCIDRs.Prefixes = prefixes("10.1.0.0/16", "fd01::/16")
+	c.ExcludeInboundCIDRs = prefixes("10.2.0.0/16", "fd02::/16")
+	c.IncludeOutboundPorts = []contract.PortRange{{First: 443, Last: 443}}
+	c.ExcludeInterfaces = []string{"net1", "fifteen-letters"}
+	c.DropInvalid = true
+	ns := testnet.New(t)
+	apply(t, ns, c)
+	if err := check(t, ns, c); err != nil {
+		t.Error(err)
+	}
+	if apply(t, ns, c) {
+		t.Error("second apply: a change, want none")
+	}
+	c.IPv4 = false
+	c.IncludeInboundCIDRs.Prefixes, c.ExcludeInboundCIDRs = prefixes("fd01::/16"), nil
+	apply(t, ns, c)
+	if err := check(t, ns, c); err != nil {
+		t.Error(err)
+	}
+	if got := handles(t, ns); strings.Contains(got, "table 2/shunt") {
+		t.Errorf("without IPv4: %s", got)
+	}
+}
+
 func TestCheckNamesTheDifference(t *testing.T) {
 	c := captureAll()
 	c.ExcludeInboundPorts = []contract.PortRange{{First: 9000, Last: 9010}}

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nftables
+// Package ipv6 is what steering IPv6 takes beside rules: to know whether the
+// kernel has it, and the proxy's dial source on the loopback interface. IPv4
+// needs no such address: all of 127.0.0.0/8 is local. It acts in the network
+// namespace of the calling thread, over netlink, and needs CAP_NET_ADMIN for a
+// change.
+package ipv6
 
 import (
 	"errors"
@@ -18,16 +23,30 @@ import (
 
 const loopbackName = "lo"
 
-// applyLoopbackAddr puts the IPv6 dial source on the loopback interface, or
-// takes it away when want is empty. IPv4 needs none: all of 127.0.0.0/8 is
-// local. Where a sysctl has turned IPv6 off there is nothing to do.
-func applyLoopbackAddr(want []netip.Prefix) (changed bool, err error) {
+// Available reports whether the kernel knows IPv6 at all. A namespace in which
+// a sysctl has turned it off gets its rules nevertheless: they do no harm, and
+// no way around the proxy opens when it is turned on again.
+func Available() (bool, error) {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("probe IPv6: %w", err)
+	}
+	return true, unix.Close(fd)
+}
+
+// ApplyDialSource puts the dial source on the loopback interface, or takes it
+// away, and reports whether that took a change. Where a sysctl has turned IPv6
+// off there is nothing to do.
+func ApplyDialSource(want bool) (changed bool, err error) {
 	source, err := redirect.IPv6.DialSource()
 	if err != nil {
 		return false, err
 	}
-	link, present, err := findLoopbackAddr(source)
-	if err != nil || present == (len(want) > 0) || !present && disabledIPv6() {
+	link, present, err := find(source)
+	if err != nil || present == want || !present && disabled() {
 		return false, err
 	}
 	// Deprecated (preferred for 0 s, RFC 4862 section 5.5.4), so that nobody gets
@@ -46,15 +65,15 @@ func applyLoopbackAddr(want []netip.Prefix) (changed bool, err error) {
 	return true, nil
 }
 
-// checkLoopbackAddr returns a *redirect.Difference where applyLoopbackAddr
-// would change something.
-func checkLoopbackAddr(want []netip.Prefix) error {
+// CheckDialSource returns a *redirect.Difference where ApplyDialSource would
+// change something.
+func CheckDialSource(want bool) error {
 	source, err := redirect.IPv6.DialSource()
 	if err != nil {
 		return err
 	}
-	_, present, err := findLoopbackAddr(source)
-	if err != nil || present == (len(want) > 0) || !present && disabledIPv6() {
+	_, present, err := find(source)
+	if err != nil || present == want || !present && disabled() {
 		return err
 	}
 	d := &redirect.Difference{Where: "loopback interface", Want: source.String(), Got: "no such address"}
@@ -64,7 +83,7 @@ func checkLoopbackAddr(want []netip.Prefix) error {
 	return d
 }
 
-func findLoopbackAddr(source netip.Prefix) (netlink.Link, bool, error) {
+func find(source netip.Prefix) (netlink.Link, bool, error) {
 	link, err := netlink.LinkByName(loopbackName)
 	if err != nil {
 		return nil, false, fmt.Errorf("find the loopback interface: %w", err)
@@ -84,13 +103,20 @@ func findLoopbackAddr(source netip.Prefix) (netlink.Link, bool, error) {
 	return link, false, nil
 }
 
-// disabledIPv6 reads the sysctl of the calling thread's namespace. Without it
-// the kernel's own answer decides.
-func disabledIPv6() bool {
+// disabled reads the sysctl of the calling thread's namespace. Without it the
+// kernel's own answer decides.
+func disabled() bool {
 	value, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + loopbackName + "/disable_ipv6")
 	return err == nil && strings.TrimSpace(string(value)) == "1"
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func hint(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%w (CAP_NET_ADMIN is needed in the pod's network namespace)", err)
+	}
+	return err
 }
