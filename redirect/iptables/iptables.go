@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package iptables makes a network namespace match a redirect.Plan with the
+// programs iptables-save and iptables-restore, for kernels without nf_tables.
+// It acts in the namespace of the calling thread and needs CAP_NET_ADMIN and
+// CAP_NET_RAW, /proc, and the programs of one variant in PATH.
+//
+// Ours are the chains whose names begin with SHUNT_, the rules of others that
+// jump to them, and the address ::6 on the loopback interface; all else is left
+// alone. A table is written by one iptables-restore --noflush, which the kernel
+// takes as a whole or not at all: our chains first, the jumps to them last,
+// each with the generation of the rules in its comment.
+package iptables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/shuntmesh/shunt/redirect"
+	"github.com/shuntmesh/shunt/redirect/internal/ipv6"
+)
+
+// Backend is a redirect.Backend. The zero value chooses the variant by what
+// works and by what the namespace holds already, and is ready for use.
+type Backend struct {
+	Variant Variant
+}
+
+var _ redirect.Backend = Backend{}
+
+// Apply implements redirect.Backend. Each family changes in one step, IPv4
+// first; rules of the other variant are taken away afterwards.
+func (b Backend) Apply(ctx context.Context, p redirect.Plan) (changed bool, err error) {
+	want, err := render(p)
+	if err != nil {
+		return false, err
+	}
+	unlock, err := lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	// The address comes first and goes last: without rules it is harmless,
+	// while rules without it would break inbound connections.
+	if want.dialSource {
+		if changed, err = ipv6.ApplyDialSource(true); err != nil {
+			return false, err
+		}
+	}
+	written, err := b.write(ctx, want)
+	if err != nil || want.dialSource {
+		return changed || written, err
+	}
+	changed, err = ipv6.ApplyDialSource(false)
+	return changed || written, err
+}
+
+// Check implements redirect.Backend.
+func (b Backend) Check(ctx context.Context, p redirect.Plan) error {
+	want, err := render(p)
+	if err != nil {
+		return err
+	}
+	found, err := b.survey(ctx, want)
+	if err != nil {
+		return err
+	}
+	use := holder(found)
+	for _, s := range found {
+		if s.toolset.variant != use.toolset.variant && s.holdsOurs() {
+			return &redirect.Difference{
+				Where: s.toolset.variant.String() + " tables", Want: "no chain of ours, which " + use.toolset.variant.String() + " holds", Got: "some",
+			}
+		}
+	}
+	for _, f := range families() {
+		tool := use.toolset.tools[f]
+		if err := compare(f, use.dumps[f], want.of(f), tool.exists); err != nil {
+			return err
+		}
+	}
+	return ipv6.CheckDialSource(want.dialSource)
+}
+
+// Remove implements redirect.Backend. Both variants are cleaned. The kernel
+// forgets the translation of connections that are open, so the pod's proxy
+// should have gone before.
+func (b Backend) Remove(ctx context.Context) error {
+	unlock, err := lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	found, err := b.survey(ctx, wanted{})
+	if err != nil {
+		return err
+	}
+	for _, s := range found {
+		if _, err := s.write(ctx, wanted{}); err != nil {
+			return err
+		}
+	}
+	_, err = ipv6.ApplyDialSource(false)
+	return err
+}
+
+// write makes the first variant that can hold our rules and nothing else of ours,
+// and the others hold nothing of ours.
+func (b Backend) write(ctx context.Context, want wanted) (changed bool, err error) {
+	found, err := b.survey(ctx, want)
+	if err != nil {
+		return false, err
+	}
+	var refusals []error
+	for i, s := range found {
+		changed, err := s.write(ctx, want)
+		if err != nil {
+			refusals = append(refusals, fmt.Errorf("%v: %w", s.toolset.variant, err))
+			continue
+		}
+		for _, other := range slices.Delete(slices.Clone(found), i, i+1) {
+			cleaned, err := other.write(ctx, wanted{})
+			if err != nil {
+				return true, fmt.Errorf("take the rules of %v away: %w", other.toolset.variant, err)
+			}
+			changed = changed || cleaned
+		}
+		return changed, nil
+	}
+	return false, errors.Join(refusals...)
+}
+
+// survey reads what each usable variant holds, in the order in which Apply
+// tries them.
+func (b Backend) survey(ctx context.Context, want wanted) ([]surveyed, error) {
+	sets, err := b.Variant.toolsets(want.ipv6())
+	if err != nil {
+		return nil, err
+	}
+	var found []surveyed
+	var refusals []error
+	for _, set := range sets {
+		s, err := set.survey(ctx)
+		if err != nil {
+			refusals = append(refusals, err)
+			continue
+		}
+		found = append(found, s)
+	}
+	if len(found) == 0 {
+		return nil, errors.Join(refusals...)
+	}
+	return preferred(found), nil
+}
+
+// preferred puts the legacy variant first where the namespace holds rules of
+// it, since kernels before 4.18 take NAT of one variant alone. Otherwise
+// nf_tables is first, as it is among the toolsets.
+func preferred(found []surveyed) []surveyed {
+	slices.SortStableFunc(found, func(a, b surveyed) int {
+		return rank(a) - rank(b)
+	})
+	return found
+}
+
+func rank(s surveyed) int {
+	if s.toolset.variant == Legacy && s.inUse() {
+		return 0
+	}
+	return 1
+}
+
+// holder returns the variant that holds chains of ours, or else the one that
+// Apply would try first.
+func holder(found []surveyed) surveyed {
+	if i := slices.IndexFunc(found, surveyed.holdsOurs); i >= 0 {
+		return found[i]
+	}
+	return found[0]
+}
