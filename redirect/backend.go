@@ -19,8 +19,12 @@ type Backend interface {
 	// Check returns nil where the namespace matches the plan, a *Difference
 	// for the first thing that doesn't, and another error where it can't tell.
 	Check(ctx context.Context, p Plan) error
-	// Remove takes away all that Apply made. Finding nothing is no error.
+	// Remove takes away all that Apply made, in any version. Finding nothing is
+	// no error.
 	Remove(ctx context.Context) error
+	// Holds reports whether Remove may find something. It is cheap, and true
+	// where telling would not be.
+	Holds(ctx context.Context) (bool, error)
 }
 
 // Difference says where a namespace doesn't match its Plan.

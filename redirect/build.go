@@ -15,8 +15,8 @@ const interfaceLoopback = "lo"
 
 // NewPlan decides. The error is a *ConfigError where the Config is at fault.
 //
-// The order of the outbound rules is istio-iptables' precedence: excluded
-// interfaces, excluded ports, the proxy's dial source, calling oneself, the
+// The order of the outbound rules is istio-iptables' precedence, behind what is
+// open already: excluded interfaces, excluded ports, the proxy's dial source, calling oneself, the
 // proxy's owner, owner groups, loopback, excluded CIDRs, included ports,
 // included CIDRs. It differs in three points: "anything else over the loopback
 // interface" is one rule after all of the proxy's self-calls and not one before
@@ -74,6 +74,7 @@ func inbound(c Config, f Family) []Rule {
 		return nil
 	}
 	var r rules
+	r.passOpened()
 	// NAT comes before the kernel's own check for such packets: captured, they
 	// would reach a port that the application keeps to itself, by way of the
 	// proxy. Left alone, they are dropped.
@@ -107,6 +108,7 @@ func inboundCaptures(c Config, f Family) []Rule {
 
 func outbound(c Config, f Family, source netip.Prefix) []Rule {
 	var r rules
+	r.passOpened()
 	r.passInterfaces(c)
 	if set := portSet("exclude_outbound_ports", c.ExcludeOutboundPorts); set != nil {
 		r.pass("excluded outbound ports", Match{DestPorts: set})
@@ -162,6 +164,13 @@ type rules []Rule
 
 func (r *rules) pass(why string, m Match) {
 	*r = append(*r, Rule{Match: m, Action: Pass, Why: why})
+}
+
+// passOpened keeps connections that were open before the rules were: nobody has
+// tracked them, so that their next packet looks like the first of a new one,
+// and NAT in mid-stream would break them.
+func (r *rules) passOpened() {
+	r.pass("connections that were open before", Match{Opened: true})
 }
 
 func (r *rules) passInterfaces(c Config) {

@@ -25,6 +25,7 @@ func ExampleNewPlan() {
 		fmt.Println(rule)
 	}
 	// Output:
+	// tcp opened -> pass  # connections that were open before
 	// tcp to loopback{127.0.0.0/8} -> pass  # loopback from outside is for the kernel to drop
 	// tcp port tunnel_port{15008} -> pass  # the tunnel is never captured
 	// tcp port exclude_inbound_ports{8081} -> pass  # excluded inbound ports
@@ -46,5 +47,5 @@ func ExampleExplain() {
 	}
 	fmt.Println(verdict)
 	// Output:
-	// capture at 15001: ipv4 outbound rule 8, everything else that leaves
+	// capture at 15001: ipv4 outbound rule 9, everything else that leaves
 }

@@ -90,9 +90,10 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("%s: %v %v rule %d, %s", action, v.Family, v.Direction, v.Number, v.Why)
 }
 
-// holds reports whether every condition does. No new connection is invalid.
+// holds reports whether every condition does. No new connection is invalid, and
+// none is open yet.
 func (m Match) holds(f Flow) bool {
-	return !m.Invalid &&
+	return !m.Invalid && !m.Opened &&
 		(m.Interface == "" || m.Interface == f.Interface) &&
 		(!m.Source.IsValid() || m.Source.Contains(f.Source)) &&
 		(m.Sources == nil || m.Sources.contains(f.Source)) &&

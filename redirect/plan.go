@@ -43,6 +43,7 @@ type Rule struct {
 // needs a line for each of a set's entries.
 type Match struct {
 	Invalid     bool         `json:"invalid,omitzero"`     // connection tracking can't place the packet
+	Opened      bool         `json:"opened,omitzero"`      // the packet doesn't open a connection: no SYN, or an ACK (RFC 9293 section 3.5)
 	Interface   string       `json:"interface,omitzero"`   // arrives over it, or leaves through it, unless ""
 	Source      netip.Prefix `json:"source,omitzero"`      // source address, unless invalid
 	UID         *uint32      `json:"uid,omitzero"`         // owner of the sending socket, unless nil

@@ -43,6 +43,7 @@ func (m Match) String() string {
 		}
 	}
 	say(m.Invalid, "invalid")
+	say(m.Opened, "opened")
 	say(m.Interface != "", "over %s", m.Interface)
 	say(m.Source.IsValid(), "from %v", m.Source)
 	say(m.Sources != nil, "from %v", m.Sources)

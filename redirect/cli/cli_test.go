@@ -45,6 +45,8 @@ func (f *fake) Check(_ context.Context, p redirect.Plan) error {
 	return f.err
 }
 
+func (f *fake) Holds(context.Context) (bool, error) { return f.verb == "apply", nil }
+
 func (f *fake) Remove(context.Context) error {
 	f.verb = "remove"
 	return f.err

@@ -63,7 +63,7 @@ func TestArticleAsInitContainer(t *testing.T) {
 		{article("apply"), "redirect: applied\n0"},
 		{article("apply"), "redirect: no change\n0"},
 		{article("check"), "redirect: as planned\n0"},
-		{article("check", "-o", "80"), "redirect check: ipv4 outbound rule 1: want "},
+		{article("check", "-o", "80"), "redirect check: ipv4 outbound rule 2: want "},
 		{[]string{"remove"}, "redirect: removed\n0"},
 		{[]string{"remove"}, "redirect: removed\n0"},
 		{article("check"), "redirect check: table ip shunt: want the table, found no such table\n1"},

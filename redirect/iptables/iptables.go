@@ -20,12 +20,13 @@ import (
 
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/internal/ipv6"
+	"github.com/shuntmesh/shunt/redirect/internal/nslock"
 )
 
 // Backend is a redirect.Backend. The zero value chooses the variant by what
 // works and by what the namespace holds already, and is ready for use.
 type Backend struct {
-	Variant Variant
+	Variant Variant // the one to write; what the other holds of ours is taken away
 }
 
 var _ redirect.Backend = Backend{}
@@ -37,11 +38,11 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (changed bool, err 
 	if err != nil {
 		return false, err
 	}
-	unlock, err := lock(ctx)
+	release, err := nslock.Acquire(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer unlock()
+	defer release()
 	// The address comes first and goes last: without rules it is harmless,
 	// while rules without it would break inbound connections.
 	if want.dialSource {
@@ -67,7 +68,7 @@ func (b Backend) Check(ctx context.Context, p redirect.Plan) error {
 	if err != nil {
 		return err
 	}
-	use := holder(found)
+	use := b.holder(found)
 	for _, s := range found {
 		if s.toolset.variant != use.toolset.variant && s.holdsOurs() {
 			return &redirect.Difference{
@@ -88,11 +89,11 @@ func (b Backend) Check(ctx context.Context, p redirect.Plan) error {
 // forgets the translation of connections that are open, so the pod's proxy
 // should have gone before.
 func (b Backend) Remove(ctx context.Context) error {
-	unlock, err := lock(ctx)
+	release, err := nslock.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer release()
 	found, err := b.survey(ctx, wanted{})
 	if err != nil {
 		return err
@@ -115,6 +116,9 @@ func (b Backend) write(ctx context.Context, want wanted) (changed bool, err erro
 	}
 	var refusals []error
 	for i, s := range found {
+		if !b.allows(s) {
+			continue
+		}
 		changed, err := s.write(ctx, want)
 		if err != nil {
 			refusals = append(refusals, fmt.Errorf("%v: %w", s.toolset.variant, err))
@@ -131,6 +135,8 @@ func (b Backend) write(ctx context.Context, want wanted) (changed bool, err erro
 	}
 	return false, errors.Join(refusals...)
 }
+
+func (b Backend) allows(s surveyed) bool { return b.Variant == Auto || b.Variant == s.toolset.variant }
 
 // survey reads what each usable variant holds, in the order in which Apply
 // tries them.
@@ -149,7 +155,7 @@ func (b Backend) survey(ctx context.Context, want wanted) ([]surveyed, error) {
 		}
 		found = append(found, s)
 	}
-	if len(found) == 0 {
+	if !slices.ContainsFunc(found, b.allows) {
 		return nil, errors.Join(refusals...)
 	}
 	return preferred(found), nil
@@ -174,9 +180,10 @@ func rank(s surveyed) int {
 
 // holder returns the variant that holds chains of ours, or else the one that
 // Apply would try first.
-func holder(found []surveyed) surveyed {
-	if i := slices.IndexFunc(found, surveyed.holdsOurs); i >= 0 {
-		return found[i]
+func (b Backend) holder(found []surveyed) surveyed {
+	allowed := slices.DeleteFunc(slices.Clone(found), func(s surveyed) bool { return !b.allows(s) })
+	if i := slices.IndexFunc(allowed, surveyed.holdsOurs); i >= 0 {
+		return allowed[i]
 	}
-	return found[0]
+	return allowed[0]
 }

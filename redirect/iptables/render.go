@@ -185,6 +185,9 @@ func interfaceWords(m redirect.Match, d redirect.Direction) []string {
 // ports of a set.
 func matchWords(m redirect.Match) []string {
 	var out []string
+	if m.Opened {
+		out = append(out, "-m", "tcp", "!", "--tcp-flags", "FIN,SYN,RST,ACK", "SYN")
+	}
 	if m.NotDestPort != 0 {
 		out = append(out, "-m", "tcp", "!", "--dport", strconv.Itoa(int(m.NotDestPort)))
 	}

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,9 +22,6 @@ import (
 // maxOutput bounds what is read of a program: a namespace with more rules than
 // this is none of a pod.
 const maxOutput = 32 << 20 // bytes
-
-// lockPoll is how often the namespace's lock is tried. An apply takes some 20 ms.
-const lockPoll = 5 * time.Millisecond
 
 // surveyed is a variant and what it holds.
 type surveyed struct {
@@ -154,27 +150,4 @@ func (b *bounded) Write(p []byte) (int, error) {
 		return 0, fmt.Errorf("read output: more than %d bytes", maxOutput)
 	}
 	return b.Buffer.Write(p)
-}
-
-// lock keeps others of our kind out of the namespace until it is unlocked, or
-// until this process ends, however it ends.
-func lock(ctx context.Context) (unlock func(), err error) {
-	ns, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return nil, fmt.Errorf("open network namespace: %w (/proc must be mounted)", err)
-	}
-	for {
-		err := unix.Flock(int(ns.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { _ = ns.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("lock network namespace: %w", err), ns.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("lock network namespace: %w (another redirect is at work in it)", ctx.Err()), ns.Close())
-		case <-time.After(lockPoll):
-		}
-	}
 }

@@ -55,8 +55,8 @@ type toolset struct {
 
 func families() []redirect.Family { return []redirect.Family{redirect.IPv4, redirect.IPv6} }
 
-// toolsets finds the programs of the variants that v allows, nf_tables first. A
-// variant that lacks a family which is wanted counts as missing.
+// toolsets finds the programs of both variants, nf_tables first, of which v
+// must be one. A variant that lacks a family which is wanted counts as missing.
 func (v Variant) toolsets(wantIPv6 bool) ([]toolset, error) {
 	available, err := ipv6.Available()
 	if err != nil {
@@ -65,31 +65,35 @@ func (v Variant) toolsets(wantIPv6 bool) ([]toolset, error) {
 	var out []toolset
 	var missing []error
 	for _, variant := range []Variant{NFT, Legacy} {
-		if v != Auto && v != variant {
-			continue
-		}
-		set := toolset{variant, make(map[redirect.Family]tool)}
-		var problems []error
-		for _, f := range families() {
-			if f == redirect.IPv6 && !available {
-				continue
-			}
-			t, err := find(variant, f)
-			if err == nil {
-				set.tools[f] = t
-			} else if f == redirect.IPv4 || wantIPv6 {
-				problems = append(problems, err)
-			}
-		}
-		if len(problems) == 0 {
+		set, err := findSet(variant, available, wantIPv6)
+		switch {
+		case err == nil:
 			out = append(out, set)
+		case v == Auto || v == variant:
+			missing = append(missing, err)
 		}
-		missing = append(missing, problems...)
 	}
-	if len(out) == 0 {
+	if v == Auto && len(out) == 0 || v != Auto && len(missing) > 0 {
 		return nil, errors.Join(missing...)
 	}
 	return out, nil
+}
+
+func findSet(v Variant, availableIPv6, wantIPv6 bool) (toolset, error) {
+	set := toolset{v, make(map[redirect.Family]tool)}
+	var missing []error
+	for _, f := range families() {
+		if f == redirect.IPv6 && !availableIPv6 {
+			continue
+		}
+		t, err := find(v, f)
+		if err == nil {
+			set.tools[f] = t
+		} else if f == redirect.IPv4 || wantIPv6 {
+			missing = append(missing, err)
+		}
+	}
+	return set, errors.Join(missing...)
 }
 
 // find looks for the program that names its variant, such as iptables-nft, and

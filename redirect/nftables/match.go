@@ -23,6 +23,9 @@ func matchExprs(m redirect.Match, f redirect.Family, d redirect.Direction) []exp
 	if m.Invalid {
 		out = append(out, ctInvalid()...)
 	}
+	if m.Opened {
+		out = append(out, tcpOpened()...)
+	}
 	if m.Interface != "" {
 		name := make([]byte, unix.IFNAMSIZ)
 		copy(name, m.Interface)
@@ -70,6 +73,17 @@ func interfaceKey(d redirect.Direction) expr.MetaKey {
 		return expr.MetaKeyOIFNAME
 	}
 	return expr.MetaKeyIIFNAME
+}
+
+// tcpOpened tests the flags of RFC 9293 section 3.1: of FIN, SYN, RST and ACK, a
+// packet that opens a connection has SYN alone.
+func tcpOpened() []expr.Any {
+	const fin, syn, rst, ack = 1, 2, 4, 16
+	return []expr.Any{
+		payload(expr.PayloadBaseTransportHeader, 13, 1),
+		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 1, Mask: []byte{fin | syn | rst | ack}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: []byte{syn}},
+	}
 }
 
 // ctInvalid tests a bit of the connection tracking state.

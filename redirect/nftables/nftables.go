@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	nft "github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/internal/ipv6"
+	"github.com/shuntmesh/shunt/redirect/internal/nslock"
 )
 
 // tableName is ours in each family. Nothing else may use it.
@@ -50,6 +52,12 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	// Between reading and writing, another process could make a mixture.
+	release, err := nslock.Acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
 	conn, err := dial(ctx)
 	if err != nil {
 		return false, err
@@ -119,6 +127,11 @@ func (b Backend) Check(ctx context.Context, p redirect.Plan) error {
 // Remove implements redirect.Backend. The kernel forgets the translation of
 // connections that are open, so the pod's proxy should have gone before.
 func (b Backend) Remove(ctx context.Context) error {
+	release, err := nslock.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	conn, err := dial(ctx)
 	if err != nil {
 		return err
@@ -131,15 +144,31 @@ func (b Backend) Remove(ctx context.Context) error {
 	return err
 }
 
+// Holds implements redirect.Backend.
+func (b Backend) Holds(ctx context.Context) (bool, error) {
+	conn, err := dial(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = conn.CloseLasting() }()
+	own, err := ownTables(conn)
+	return len(own) > 0, err
+}
+
 // replace makes our tables be exactly want, in one batch.
 func replace(conn *nft.Conn, want []table) error {
 	existing, err := ownTables(conn)
 	if err != nil {
 		return err
 	}
+	for _, t := range want {
+		if !slices.ContainsFunc(existing, func(e *nft.Table) bool { return e.Family == tableFamily(t.family) }) {
+			existing = append(existing, &nft.Table{Name: tableName, Family: tableFamily(t.family)})
+		}
+	}
 	for _, t := range existing {
-		// Adding what exists changes nothing; it keeps the deletion from
-		// failing where another process was faster.
+		// Adding what exists changes nothing, and what doesn't exist can't be
+		// deleted: together they work whoever was faster.
 		conn.AddTable(t)
 		conn.DelTable(t)
 	}

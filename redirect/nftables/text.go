@@ -64,6 +64,7 @@ func matchText(m redirect.Match, f redirect.Family, d redirect.Direction) string
 	}
 	ip := family(f)
 	add(m.Invalid, "ct state invalid")
+	add(m.Opened, "tcp flags & (fin | syn | rst | ack) != syn")
 	add(m.Interface != "" && d == redirect.Outbound, "oifname %q", m.Interface)
 	add(m.Interface != "" && d != redirect.Outbound, "iifname %q", m.Interface)
 	add(m.Source.IsValid(), "%s saddr %v", ip, m.Source)

@@ -158,12 +158,12 @@ func TestCheckNamesTheDifference(t *testing.T) {
 		want   []string
 	}{
 		{
-			"rule deleted", func(conn *nft.Conn) error { return conn.DelRule(rules(conn, "inbound")[2]) },
-			[]string{"ipv4 inbound rule 3", "want tcp port exclude_inbound_ports{9000-9010} -> pass", "found rule 4"},
+			"rule deleted", func(conn *nft.Conn) error { return conn.DelRule(rules(conn, "inbound")[3]) },
+			[]string{"ipv4 inbound rule 4", "want tcp port exclude_inbound_ports{9000-9010} -> pass", "found rule 5"},
 		},
 		{
-			"last rule deleted", func(conn *nft.Conn) error { return conn.DelRule(rules(conn, "inbound")[3]) },
-			[]string{"ipv4 inbound rule 4", "found no rule"},
+			"last rule deleted", func(conn *nft.Conn) error { return conn.DelRule(rules(conn, "inbound")[4]) },
+			[]string{"ipv4 inbound rule 5", "found no rule"},
 		},
 		{"rule added", func(conn *nft.Conn) error {
 			r := rules(conn, "outbound")[4]
@@ -176,7 +176,7 @@ func TestCheckNamesTheDifference(t *testing.T) {
 			r.Handle = 0
 			conn.AddRule(r)
 			return nil
-		}, []string{"ipv4 inbound rule 5", "want no rule", "found rule 1"}},
+		}, []string{"ipv4 inbound rule 6", "want no rule", "found rule 1"}},
 		{"element added", func(conn *nft.Conn) error {
 			return conn.SetAddElements(namedSet(conn, "exclude_inbound_ports"), []nft.SetElement{{Key: []byte{0, 80}}, {Key: []byte{0, 81}, IntervalEnd: true}})
 		}, []string{"table ip shunt set exclude_inbound_ports", "want inet_service { 9000-9010 }", "found inet_service { 80, 9000-9010 }"}},
@@ -255,6 +255,24 @@ func TestRemove(t *testing.T) {
 		t.Errorf("after remove: %s, want %s", after, before)
 	}
 	remove(t, ns)
+}
+
+func TestHolds(t *testing.T) {
+	ns := testnet.New(t)
+	holds := func() (holds bool) {
+		ns.Do(t, func() (err error) {
+			holds, err = nftables.Backend{}.Holds(t.Context())
+			return err
+		})
+		return holds
+	}
+	if holds() {
+		t.Error("an untouched namespace holds something")
+	}
+	apply(t, ns, captureAll())
+	if !holds() {
+		t.Error("after apply, the namespace holds nothing")
+	}
 }
 
 func TestIPv6SwitchedOff(t *testing.T) {
