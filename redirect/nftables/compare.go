@@ -3,6 +3,7 @@
 package nftables
 
 import (
+	"encoding/hex"
 	"fmt"
 	"reflect"
 	"slices"
@@ -150,19 +151,40 @@ func chainText(c *nft.Chain) string {
 	return fmt.Sprintf("%s (%s hook %d priority %d policy %s)", c.Name, c.Type, *c.Hooknum, *c.Priority, verdict)
 }
 
-// exprsText renders what a rule does; how often it did is left out.
+// exprsText renders what a rule does. How often it did is left out, and so is
+// the suffix of a set's name, which would make all rules differ where one does:
+// compareSets looks at whole names.
 func exprsText(exprs []expr.Any) string {
 	parts := make([]string, len(exprs))
 	for i, e := range exprs {
 		switch e := e.(type) {
 		case *expr.Counter:
 			parts[i] = "Counter"
+		case *expr.Lookup:
+			parts[i] = fmt.Sprintf("Lookup{%s by %d to %d invert %v}", bareName(e.SetName), e.SourceRegister, e.DestRegister, e.Invert)
 		default:
 			v := reflect.Indirect(reflect.ValueOf(e))
 			parts[i] = fmt.Sprintf("%s%+v", v.Type().Name(), v.Interface())
 		}
 	}
 	return strings.Join(parts, " ")
+}
+
+// bareName is the reverse of what renderTable does to the name of a set.
+func bareName(name string) string {
+	bare, suffix, ok := cutLast(name, "_")
+	if _, err := hex.DecodeString(suffix); !ok || err != nil || len(suffix) != suffixLength {
+		return name
+	}
+	return bare
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
 }
 
 func tableText(f nft.TableFamily) string {

@@ -17,8 +17,8 @@ import (
 const register = 1
 
 // matchExprs writes each expression as the kernel gives it back, so that
-// compare needs no knowledge of them.
-func matchExprs(m redirect.Match, f redirect.Family, d redirect.Direction) []expr.Any {
+// compare needs no knowledge of them. The suffix is that of the sets' names.
+func matchExprs(m redirect.Match, f redirect.Family, d redirect.Direction, suffix string) []expr.Any {
 	out := metaIs(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{unix.IPPROTO_TCP})
 	if m.Invalid {
 		out = append(out, ctInvalid()...)
@@ -35,7 +35,7 @@ func matchExprs(m redirect.Match, f redirect.Family, d redirect.Direction) []exp
 		out = append(out, addrInPrefix(sourceAddr(f), m.Source, expr.CmpOpEq)...)
 	}
 	if m.Sources != nil {
-		out = append(out, sourceAddr(f), &expr.Lookup{SourceRegister: register, SetName: m.Sources.Name})
+		out = append(out, sourceAddr(f), &expr.Lookup{SourceRegister: register, SetName: m.Sources.Name + suffix})
 	}
 	out = append(out, ownerExprs(m)...)
 	if m.NotDest.IsValid() {
@@ -46,10 +46,10 @@ func matchExprs(m redirect.Match, f redirect.Family, d redirect.Direction) []exp
 			&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: binaryutil.BigEndian.PutUint16(m.NotDestPort)})
 	}
 	if m.Dest != nil {
-		out = append(out, destAddr(f), &expr.Lookup{SourceRegister: register, SetName: m.Dest.Name})
+		out = append(out, destAddr(f), &expr.Lookup{SourceRegister: register, SetName: m.Dest.Name + suffix})
 	}
 	if m.DestPorts != nil {
-		out = append(out, destPort(), &expr.Lookup{SourceRegister: register, SetName: m.DestPorts.Name})
+		out = append(out, destPort(), &expr.Lookup{SourceRegister: register, SetName: m.DestPorts.Name + suffix})
 	}
 	return out
 }

@@ -18,7 +18,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	nft "github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -45,8 +44,8 @@ var _ redirect.Backend = Backend{}
 
 // Apply implements redirect.Backend. A namespace that already matches is not
 // written to. Where only lists differ, their sets are filled anew; otherwise
-// both tables are replaced. Either is one batch, under which established
-// connections keep their way.
+// the rules of both families are replaced. Either takes effect in one batch,
+// under which open connections keep their way.
 func (b Backend) Apply(ctx context.Context, p redirect.Plan) (bool, error) {
 	want, err := b.render(p)
 	if err != nil {
@@ -102,7 +101,7 @@ func replaceAnew(ctx context.Context, want []table) error {
 	}
 	defer func() { _ = conn.CloseLasting() }()
 	if err := replace(conn, want); err != nil {
-		return fmt.Errorf("replace tables: %w", hint(err))
+		return fmt.Errorf("replace rules: %w", hint(err))
 	}
 	return nil
 }
@@ -138,7 +137,7 @@ func (b Backend) Remove(ctx context.Context) error {
 	}
 	defer func() { _ = conn.CloseLasting() }()
 	if err := replace(conn, nil); err != nil {
-		return fmt.Errorf("remove tables: %w", hint(err))
+		return fmt.Errorf("remove rules: %w", hint(err))
 	}
 	_, err = ipv6.ApplyDialSource(false)
 	return err
@@ -153,31 +152,6 @@ func (b Backend) Holds(ctx context.Context) (bool, error) {
 	defer func() { _ = conn.CloseLasting() }()
 	own, err := ownTables(conn)
 	return len(own) > 0, err
-}
-
-// replace makes our tables be exactly want, in one batch.
-func replace(conn *nft.Conn, want []table) error {
-	existing, err := ownTables(conn)
-	if err != nil {
-		return err
-	}
-	for _, t := range want {
-		if !slices.ContainsFunc(existing, func(e *nft.Table) bool { return e.Family == tableFamily(t.family) }) {
-			existing = append(existing, &nft.Table{Name: tableName, Family: tableFamily(t.family)})
-		}
-	}
-	for _, t := range existing {
-		// Adding what exists changes nothing, and what doesn't exist can't be
-		// deleted: together they work whoever was faster.
-		conn.AddTable(t)
-		conn.DelTable(t)
-	}
-	for _, t := range want {
-		if err := t.add(conn); err != nil {
-			return err
-		}
-	}
-	return conn.Flush()
 }
 
 // ownTables lists our tables, IPv4 first.

@@ -3,11 +3,13 @@
 package nftables
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"slices"
 
 	nft "github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/google/nftables/userdata"
 
 	"github.com/shuntmesh/shunt/redirect"
 )
@@ -52,20 +54,38 @@ func (b Backend) render(p redirect.Plan) (state, error) {
 	return s, nil
 }
 
+// suffixLength is how many hexadecimal digits tell one Apply's sets from another's.
+const suffixLength = 8
+
+// renderTable names sets after the rules that look them up: other rules have
+// other sets, so that neither loses its own while the kernel goes over from one
+// to the other. Lists are no part of the name, since a set can be refilled.
 func renderTable(f redirect.FamilyPlan) table {
+	bare := renderNamed(f, "")
+	h := sha256.New()
+	for _, c := range bare.chains {
+		for _, r := range c.rules {
+			fmt.Fprintf(h, "%v %s\n", c.direction, exprsText(r.exprs))
+		}
+	}
+	return renderNamed(f, "_"+hex.EncodeToString(h.Sum(nil))[:suffixLength])
+}
+
+func renderNamed(f redirect.FamilyPlan, suffix string) table {
 	t := table{family: f.Family}
 	for _, c := range f.Chains {
 		out := chain{direction: c.Direction}
 		for _, r := range c.Rules {
-			for _, addrs := range []*redirect.AddrSet{r.Match.Sources, r.Match.Dest} {
+			m := r.Match
+			for _, addrs := range []*redirect.AddrSet{m.Sources, m.Dest} {
 				if addrs != nil {
-					t.addSet(addrSet(addrs, f.Family))
+					t.addSet(addrSet(addrs, f.Family), suffix)
 				}
 			}
-			if r.Match.DestPorts != nil {
-				t.addSet(portSet(r.Match.DestPorts))
+			if m.DestPorts != nil {
+				t.addSet(portSet(m.DestPorts), suffix)
 			}
-			out.rules = append(out.rules, rule{r, append(matchExprs(r.Match, f.Family, c.Direction), actionExprs(r)...)})
+			out.rules = append(out.rules, rule{r, append(matchExprs(m, f.Family, c.Direction, suffix), actionExprs(r)...)})
 		}
 		t.chains = append(t.chains, out)
 	}
@@ -73,37 +93,11 @@ func renderTable(f redirect.FamilyPlan) table {
 }
 
 // addSet adds a set that no earlier rule has named.
-func (t *table) addSet(s set) {
+func (t *table) addSet(s set, suffix string) {
+	s.name += suffix
 	if !slices.ContainsFunc(t.sets, func(other set) bool { return other.name == s.name }) {
 		t.sets = append(t.sets, s)
 	}
-}
-
-// add puts the creation of the table into the batch.
-func (t table) add(conn *nft.Conn) error {
-	own := conn.AddTable(&nft.Table{Name: tableName, Family: tableFamily(t.family)})
-	for i, s := range t.sets {
-		if err := s.add(conn, own, uint32(i+1)); err != nil {
-			return err
-		}
-	}
-	for _, c := range t.chains {
-		kernel := conn.AddChain(baseChain(own, c.direction))
-		for _, r := range c.rules {
-			conn.AddRule(&nft.Rule{
-				Table: own, Chain: kernel, Exprs: r.exprs,
-				UserData: userdata.AppendString(nil, userdata.TypeComment, r.plan.Why),
-			})
-		}
-	}
-	return nil
-}
-
-func tableFamily(f redirect.Family) nft.TableFamily {
-	if f == redirect.IPv4 {
-		return nft.TableFamilyIPv4
-	}
-	return nft.TableFamilyIPv6
 }
 
 // baseChain hooks a direction in: NAT where destinations are translated, and a

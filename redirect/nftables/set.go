@@ -74,6 +74,7 @@ func (s set) add(conn *nft.Conn, t *nft.Table, id uint32) error {
 	if err := conn.AddSet(kernel, nil); err != nil {
 		return fmt.Errorf("add set %s: %w", s.name, err)
 	}
+	conn.FlushSet(kernel)
 	return s.fill(conn, kernel)
 }
 

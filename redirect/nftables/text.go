@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/google/nftables/expr"
+
 	"github.com/shuntmesh/shunt/redirect"
 )
 
@@ -16,14 +18,15 @@ func Text(p redirect.Plan) string {
 	for _, f := range p.Families {
 		name := family(f.Family) + " " + tableName
 		fmt.Fprintf(&b, "add table %s\ndelete table %s\ntable %s {\n", name, name, name)
-		for _, s := range renderTable(f).sets {
+		rendered := renderTable(f)
+		for _, s := range rendered.sets {
 			fmt.Fprintf(&b, "\tset %s {\n\t\ttype %s\n\t\tflags interval\n\t\telements = %s\n\t}\n",
 				s.name, s.typ.Name, strings.TrimPrefix(s.String(), s.typ.Name+" "))
 		}
-		for _, c := range f.Chains {
-			fmt.Fprintf(&b, "\tchain %v {\n\t\ttype %s policy accept;\n", c.Direction, hookText(c.Direction))
-			for _, r := range c.Rules {
-				fmt.Fprintf(&b, "\t\t%s\n", ruleText(r, f.Family, c.Direction))
+		for _, c := range rendered.chains {
+			fmt.Fprintf(&b, "\tchain %v {\n\t\ttype %s policy accept;\n", c.direction, hookText(c.direction))
+			for _, r := range c.rules {
+				fmt.Fprintf(&b, "\t\t%s\n", ruleText(r, f.Family, c.direction))
 			}
 			b.WriteString("\t}\n")
 		}
@@ -50,12 +53,13 @@ func hookText(d redirect.Direction) string {
 	}
 }
 
-func ruleText(r redirect.Rule, f redirect.Family, d redirect.Direction) string {
-	return "meta l4proto tcp" + matchText(r.Match, f, d) + " " + actionText(r) + fmt.Sprintf(" comment %q", r.Why)
+func ruleText(r rule, f redirect.Family, d redirect.Direction) string {
+	return "meta l4proto tcp" + matchText(r, f, d) + " " + actionText(r.plan) + fmt.Sprintf(" comment %q", r.plan.Why)
 }
 
 // matchText renders the conditions in the order of matchExprs, each led by a space.
-func matchText(m redirect.Match, f redirect.Family, d redirect.Direction) string {
+func matchText(r rule, f redirect.Family, d redirect.Direction) string {
+	m := r.plan.Match
 	var b strings.Builder
 	add := func(when bool, format string, args ...any) {
 		if when {
@@ -68,9 +72,7 @@ func matchText(m redirect.Match, f redirect.Family, d redirect.Direction) string
 	add(m.Interface != "" && d == redirect.Outbound, "oifname %q", m.Interface)
 	add(m.Interface != "" && d != redirect.Outbound, "iifname %q", m.Interface)
 	add(m.Source.IsValid(), "%s saddr %v", ip, m.Source)
-	if m.Sources != nil {
-		add(true, "%s saddr @%s", ip, m.Sources.Name)
-	}
+	add(m.Sources != nil, "%s saddr @%s", ip, r.setName())
 	if m.UID != nil {
 		add(true, "meta skuid %d", *m.UID)
 	}
@@ -82,13 +84,20 @@ func matchText(m redirect.Match, f redirect.Family, d redirect.Direction) string
 	}
 	add(m.NotDest.IsValid(), "%s daddr != %v", ip, m.NotDest)
 	add(m.NotDestPort != 0, "tcp dport != %d", m.NotDestPort)
-	if m.Dest != nil {
-		add(true, "%s daddr @%s", ip, m.Dest.Name)
-	}
-	if m.DestPorts != nil {
-		add(true, "tcp dport @%s", m.DestPorts.Name)
-	}
+	add(m.Dest != nil, "%s daddr @%s", ip, r.setName())
+	add(m.DestPorts != nil, "tcp dport @%s", r.setName())
 	return b.String()
+}
+
+// setName returns the name of the set that the rule looks up; a rule has one at
+// most.
+func (r rule) setName() string {
+	for _, e := range r.exprs {
+		if lookup, ok := e.(*expr.Lookup); ok {
+			return lookup.SetName
+		}
+	}
+	return ""
 }
 
 func actionText(r redirect.Rule) string {

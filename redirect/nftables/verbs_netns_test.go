@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	nft "github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 
 	"github.com/shuntmesh/shunt/internal/contract"
@@ -179,13 +180,29 @@ func TestCheckNamesTheDifference(t *testing.T) {
 		}, []string{"ipv4 inbound rule 6", "want no rule", "found rule 1"}},
 		{"element added", func(conn *nft.Conn) error {
 			return conn.SetAddElements(namedSet(conn, "exclude_inbound_ports"), []nft.SetElement{{Key: []byte{0, 80}}, {Key: []byte{0, 81}, IntervalEnd: true}})
-		}, []string{"table ip shunt set exclude_inbound_ports", "want inet_service { 9000-9010 }", "found inet_service { 80, 9000-9010 }"}},
+		}, []string{"table ip shunt set exclude_inbound_ports_", "want inet_service { 9000-9010 }", "found inet_service { 80, 9000-9010 }"}},
 		{"set emptied", func(conn *nft.Conn) error {
 			conn.FlushSet(namedSet(conn, "exclude_inbound_ports"))
 			return nil
-		}, []string{"set exclude_inbound_ports", "found inet_service {  }"}},
+		}, []string{"set exclude_inbound_ports_", "found inet_service {  }"}},
 		{"chain added", func(conn *nft.Conn) error {
 			conn.AddChain(&nft.Chain{Name: "more", Table: ours(nft.TableFamilyIPv4)})
+			return nil
+		}, []string{"table ip shunt chains", "more"}},
+		{"set left over", func(conn *nft.Conn) error {
+			return conn.AddSet(&nft.Set{Table: ours(nft.TableFamilyIPv4), Name: "loopback_01234567", KeyType: nft.TypeIPAddr, Interval: true}, nil)
+		}, []string{"table ip shunt sets", "loopback_01234567"}},
+		{"chain hooked in elsewhere", func(conn *nft.Conn) error {
+			t := ours(nft.TableFamilyIPv4)
+			conn.FlushChain(&nft.Chain{Name: "outbound", Table: t})
+			conn.DelChain(&nft.Chain{Name: "outbound", Table: t})
+			conn.AddChain(&nft.Chain{Name: "outbound", Table: t, Type: nft.ChainTypeFilter, Hooknum: nft.ChainHookOutput, Priority: nft.ChainPriorityFilter})
+			return nil
+		}, []string{"table ip shunt chains", "outbound (filter hook"}},
+		{"chain that others jump to", func(conn *nft.Conn) error {
+			t := ours(nft.TableFamilyIPv4)
+			conn.AddChain(&nft.Chain{Name: "more", Table: t})
+			conn.AddRule(&nft.Rule{Table: t, Chain: &nft.Chain{Name: "inbound", Table: t}, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: "more"}}})
 			return nil
 		}, []string{"table ip shunt chains", "more"}},
 		{"table deleted", func(conn *nft.Conn) error {
@@ -428,10 +445,16 @@ func rules(conn *nft.Conn, chain string) []*nft.Rule {
 	return found
 }
 
+// namedSet finds a set by the name that the plan has for it.
 func namedSet(conn *nft.Conn, name string) *nft.Set {
-	s, err := conn.GetSetByName(ours(nft.TableFamilyIPv4), name)
+	all, err := conn.GetSets(ours(nft.TableFamilyIPv4))
 	if err != nil {
-		return &nft.Set{Table: ours(nft.TableFamilyIPv4), Name: name}
+		return &nft.Set{Table: ours(nft.TableFamilyIPv4), Name: err.Error()}
 	}
-	return s
+	for _, s := range all {
+		if strings.HasPrefix(s.Name, name+"_") {
+			return s
+		}
+	}
+	return &nft.Set{Table: ours(nft.TableFamilyIPv4), Name: name}
 }

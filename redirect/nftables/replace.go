@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nftables
+
+import (
+	"fmt"
+	"slices"
+
+	nft "github.com/google/nftables"
+	"github.com/google/nftables/userdata"
+
+	"github.com/shuntmesh/shunt/redirect"
+)
+
+// replace makes our tables be exactly want.
+//
+// What takes effect does so in one batch, but a packet that is on its way
+// through the old rules at that moment still looks up the old sets, and would
+// miss what the same batch has taken away. So the new sets come in a batch
+// ahead, and the old ones go in a batch behind. Killed in between, we leave
+// sets that no rule looks up: Check names them and the next Apply takes them.
+func replace(conn *nft.Conn, want []table) error {
+	found, err := inventory(conn)
+	if err != nil {
+		return err
+	}
+	for _, step := range []func(*nft.Conn, []existing, []table) error{addSets, swapRules, dropLeavings} {
+		if err := step(conn, found, want); err != nil {
+			return err
+		}
+		if err := conn.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// existing is a table of ours in the kernel.
+type existing struct {
+	table  *nft.Table
+	chains []*nft.Chain
+	sets   []*nft.Set
+}
+
+func inventory(conn *nft.Conn) ([]existing, error) {
+	own, err := ownTables(conn)
+	if err != nil {
+		return nil, err
+	}
+	var out []existing
+	for _, t := range own {
+		e := existing{table: t}
+		chains, err := conn.ListChainsOfTableFamily(t.Family)
+		if err != nil {
+			return nil, fmt.Errorf("list chains of %s: %w", tableText(t.Family), err)
+		}
+		e.chains = slices.DeleteFunc(chains, func(c *nft.Chain) bool { return c.Table.Name != tableName })
+		if e.sets, err = conn.GetSets(t); err != nil {
+			return nil, fmt.Errorf("list sets of %s: %w", tableText(t.Family), err)
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+func wantOf(want []table, t *nft.Table) (table, bool) {
+	i := slices.IndexFunc(want, func(w table) bool { return tableFamily(w.family) == t.Family })
+	if i < 0 {
+		return table{}, false
+	}
+	return want[i], true
+}
+
+// addSets adds to tables that are there what their new rules look up. A table
+// of ours that is asleep wakes in the next step.
+func addSets(conn *nft.Conn, found []existing, want []table) error {
+	for _, e := range found {
+		w, _ := wantOf(want, e.table)
+		if err := w.addSets(conn, e.table); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// swapRules is the step that counts. New tables come here as a whole.
+func swapRules(conn *nft.Conn, found []existing, want []table) error {
+	for _, e := range found {
+		w, _ := wantOf(want, e.table)
+		for _, c := range e.chains {
+			conn.FlushChain(c)
+		}
+		for _, c := range e.chains {
+			if !w.has(c) {
+				conn.DelChain(c)
+			}
+		}
+		if len(w.chains) > 0 {
+			awake := *e.table
+			awake.Flags = 0
+			w.addChains(conn, conn.AddTable(&awake))
+		}
+	}
+	for _, w := range want {
+		if slices.ContainsFunc(found, func(e existing) bool { return e.table.Family == tableFamily(w.family) }) {
+			continue
+		}
+		t := conn.AddTable(&nft.Table{Name: tableName, Family: tableFamily(w.family)})
+		if err := w.addSets(conn, t); err != nil {
+			return err
+		}
+		w.addChains(conn, t)
+	}
+	return nil
+}
+
+// dropLeavings takes away what no rule looks up any more.
+func dropLeavings(conn *nft.Conn, found []existing, want []table) error {
+	for _, e := range found {
+		w, wanted := wantOf(want, e.table)
+		if !wanted {
+			conn.DelTable(e.table)
+			continue
+		}
+		for _, s := range e.sets {
+			if !slices.ContainsFunc(w.sets, func(keep set) bool { return keep.name == s.Name }) {
+				conn.DelSet(s)
+			}
+		}
+	}
+	return nil
+}
+
+// has reports whether a chain is hooked in as ours is.
+func (t table) has(kernel *nft.Chain) bool {
+	return slices.ContainsFunc(t.chains, func(c chain) bool {
+		return chainText(baseChain(kernel.Table, c.direction)) == chainText(kernel)
+	})
+}
+
+// addSets puts the table's sets into the batch. One that is there already, from
+// an Apply that was killed, is emptied first.
+func (t table) addSets(conn *nft.Conn, own *nft.Table) error {
+	for i, s := range t.sets {
+		if err := s.add(conn, own, uint32(i+1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t table) addChains(conn *nft.Conn, own *nft.Table) {
+	for _, c := range t.chains {
+		kernel := conn.AddChain(baseChain(own, c.direction))
+		for _, r := range c.rules {
+			conn.AddRule(&nft.Rule{
+				Table: own, Chain: kernel, Exprs: r.exprs,
+				UserData: userdata.AppendString(nil, userdata.TypeComment, r.plan.Why),
+			})
+		}
+	}
+}
+
+// tableFamily is nf_tables' name of a family.
+func tableFamily(f redirect.Family) nft.TableFamily {
+	if f == redirect.IPv4 {
+		return nft.TableFamilyIPv4
+	}
+	return nft.TableFamilyIPv6
+}
