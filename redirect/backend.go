@@ -29,9 +29,9 @@ type Backend interface {
 
 // Difference says where a namespace doesn't match its Plan.
 type Difference struct {
-	Where string // such as "ipv4 outbound rule 3"
-	Want  string
-	Got   string
+	Where string `json:"where"` // such as "ipv4 outbound rule 3"
+	Want  string `json:"want"`
+	Got   string `json:"got"`
 }
 
 // Error returns "<where>: want <want>, found <got>".

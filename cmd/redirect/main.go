@@ -2,7 +2,7 @@
 
 // Command redirect steers a pod's TCP connections to its proxy. It is the init
 // container of an injected pod, and a tool to look at the result:
-// `redirect apply|check|remove|print`.
+// `redirect apply|check|remove|print|explain|detect`.
 package main
 
 import (
@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"github.com/shuntmesh/shunt/redirect/cli"
-	"github.com/shuntmesh/shunt/redirect/nftables"
 )
 
 func main() {
@@ -22,5 +21,7 @@ func main() {
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return cli.Run(ctx, os.Args[1:], cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Backend: nftables.Backend{}})
+	return cli.Run(ctx, os.Args[1:], cli.Env{
+		Stdout: os.Stdout, Stderr: os.Stderr, Backends: cli.Backends(), LookupEnv: os.LookupEnv,
+	})
 }

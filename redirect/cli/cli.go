@@ -2,22 +2,23 @@
 
 // Package cli is the command `redirect`: the init container that steers a pod's
 // connections to its proxy, and the tool with which a person looks at the
-// result. It reads flags, writes to the streams it is given, and leaves the
-// decision to package redirect and the deed to a Backend.
+// result. It reads flags and istio-iptables' environment variables, writes to
+// the streams it is given, and leaves the decision to package redirect and the
+// deed to a Backend.
 package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/shuntmesh/shunt/internal/version"
 	"github.com/shuntmesh/shunt/redirect"
-	"github.com/shuntmesh/shunt/redirect/nftables"
 )
 
 // The exit codes.
@@ -29,15 +30,17 @@ const (
 )
 
 const (
-	verbApply  = "apply"
-	verbCheck  = "check"
-	verbRemove = "remove"
-	verbPrint  = "print"
-
-	outputText = "text"
-	outputJSON = "json"
-	outputNFT  = "nft"
+	verbApply   = "apply"
+	verbCheck   = "check"
+	verbRemove  = "remove"
+	verbPrint   = "print"
+	verbExplain = "explain"
+	verbDetect  = "detect"
 )
+
+func verbs() []string {
+	return []string{verbApply, verbCheck, verbRemove, verbPrint, verbExplain, verbDetect}
+}
 
 // actTimeout bounds what is asked of the kernel, which answers in milliseconds:
 // a pod had better fail to start than hang.
@@ -46,7 +49,9 @@ const actTimeout = 30 * time.Second
 // Env is the outside world of a run.
 type Env struct {
 	Stdout, Stderr io.Writer
-	Backend        redirect.Backend
+	Backends       []Backend
+	// LookupEnv is os.LookupEnv; nil is an empty environment.
+	LookupEnv func(string) (string, bool)
 }
 
 // Run executes a command line without the program's name, and returns the
@@ -57,54 +62,44 @@ func Run(ctx context.Context, args []string, env Env) int {
 		return ExitUsage
 	}
 	verb := args[0]
-	switch verb {
-	case "-h", "-help", "--help", "help":
+	switch {
+	case slices.Contains([]string{"-h", "-help", "--help", "help"}, verb):
 		fmt.Fprint(env.Stdout, overview)
 		return ExitOK
-	case "-version", "--version":
+	case slices.Contains([]string{"-version", "--version"}, verb):
 		fmt.Fprintln(env.Stdout, version.Version)
 		return ExitOK
-	case verbApply, verbCheck, verbRemove, verbPrint:
-	default:
-		fmt.Fprintf(env.Stderr, "redirect: unknown command %q (allowed: apply, check, remove, print)\n", verb)
+	case !slices.Contains(verbs(), verb):
+		fmt.Fprintf(env.Stderr, "redirect: unknown command %q (allowed: %s)\n", verb, strings.Join(verbs(), ", "))
 		return ExitUsage
 	}
-	c, err := parseFlags(verb, args[1:])
+	c, err := parse(verb, args[1:], env)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(env.Stdout, help(verb))
 		return ExitOK
 	}
-	var plan redirect.Plan
-	if err == nil && verb != verbRemove {
-		plan, err = redirect.NewPlan(c.config)
-	}
 	if err != nil {
 		return report(env, verb, ExitUsage, err)
 	}
-	return act(ctx, verb, c, plan, env)
+	return act(ctx, verb, c, env)
 }
 
-func act(ctx context.Context, verb string, c command, plan redirect.Plan, env Env) int {
+// act does what a command line asks for, which parse found possible.
+func act(ctx context.Context, verb string, c command, env Env) int {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
 	var err error
-	switch {
-	case verb == verbPrint:
-		err = show(env.Stdout, plan, c.output)
-	case c.dryRun:
-		err = show(env.Stdout, plan, outputText)
+	switch verb {
+	case verbPrint:
+		err = c.print(env.Stdout)
+	case verbExplain:
+		err = c.explain(env.Stdout)
+	case verbDetect:
+		err = c.detect(ctx, env)
+	case verbCheck:
+		return c.check(ctx, env)
 	default:
-		err = inNamespace(c.netns, func() error {
-			said, err := do(ctx, verb, plan, env.Backend)
-			if err == nil {
-				_, err = fmt.Fprintln(env.Stdout, "redirect:", said)
-			}
-			return err
-		})
-	}
-	var different *redirect.Difference
-	if verb == verbCheck && errors.As(err, &different) {
-		return report(env, verb, ExitDifferent, err)
+		err = c.change(ctx, verb, env)
 	}
 	if err != nil {
 		return report(env, verb, ExitFailed, err)
@@ -112,37 +107,53 @@ func act(ctx context.Context, verb string, c command, plan redirect.Plan, env En
 	return ExitOK
 }
 
-func do(ctx context.Context, verb string, plan redirect.Plan, b redirect.Backend) (said string, err error) {
-	switch verb {
-	case verbCheck:
-		return "as planned", b.Check(ctx, plan)
-	case verbRemove:
-		return "removed", b.Remove(ctx)
-	default:
-		changed, err := b.Apply(ctx, plan)
-		if !changed {
-			return "no change", err
-		}
-		return "applied", err
+// change applies or removes.
+func (c command) change(ctx context.Context, verb string, env Env) error {
+	if c.dryRun {
+		return c.print(env.Stdout)
 	}
+	return inNamespace(c.netns, func() error {
+		var said string
+		var err error
+		if verb == verbRemove {
+			said, err = c.backends.remove(ctx, env.Stderr)
+		} else {
+			said, err = c.backends.apply(ctx, c.plan, env.Stderr)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(env.Stdout, "redirect:", said)
+		return err
+	})
 }
 
-func show(w io.Writer, plan redirect.Plan, format string) error {
-	var out string
-	switch format {
-	case outputJSON:
-		data, err := json.MarshalIndent(plan, "", "  ")
-		if err != nil {
-			return fmt.Errorf("write plan as JSON: %w", err)
-		}
-		out = string(data) + "\n"
-	case outputNFT:
-		out = nftables.Text(plan)
-	default:
-		out = plan.String()
+// checked is what check finds.
+type checked struct {
+	AsPlanned  bool                 `json:"asPlanned"`
+	Difference *redirect.Difference `json:"difference,omitempty"`
+}
+
+// check tells a difference by its exit code in every format, and in text on
+// the stream of errors.
+func (c command) check(ctx context.Context, env Env) int {
+	err := inNamespace(c.netns, func() error { return c.backends.check(ctx, c.plan) })
+	var found checked
+	if err != nil && !errors.As(err, &found.Difference) {
+		return report(env, verbCheck, ExitFailed, err)
 	}
-	_, err := io.WriteString(w, out)
-	return err
+	found.AsPlanned = err == nil
+	if !found.AsPlanned && c.format == formatText {
+		return report(env, verbCheck, ExitDifferent, err)
+	}
+	text := func() string { return "redirect: as planned\n" }
+	if err := write(env.Stdout, c.format, found, text); err != nil {
+		return report(env, verbCheck, ExitFailed, err)
+	}
+	if !found.AsPlanned {
+		return ExitDifferent
+	}
+	return ExitOK
 }
 
 func report(env Env, verb string, code int, err error) int {

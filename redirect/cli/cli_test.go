@@ -52,15 +52,31 @@ func (f *fake) Remove(context.Context) error {
 	return f.err
 }
 
+// absent is a backend that can't work here.
+type absent struct{}
+
+func (absent) Apply(context.Context, redirect.Plan) (bool, error) {
+	return false, errors.ErrUnsupported
+}
+func (absent) Check(context.Context, redirect.Plan) error { return errors.ErrUnsupported }
+func (absent) Remove(context.Context) error               { return errors.ErrUnsupported }
+func (absent) Holds(context.Context) (bool, error)        { return false, nil }
+
 func run(t *testing.T, b redirect.Backend, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	return runWith(t, []cli.Backend{{b, "nftables", false}, {absent{}, "iptables", false}, {absent{}, "iptables-legacy", true}}, nil, args...)
+}
+
+func runWith(t *testing.T, all []cli.Backend, env map[string]string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	var out, errOut bytes.Buffer
-	code = cli.Run(t.Context(), args, cli.Env{Stdout: &out, Stderr: &errOut, Backend: b})
+	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
+	code = cli.Run(t.Context(), args, cli.Env{Stdout: &out, Stderr: &errOut, Backends: all, LookupEnv: lookup})
 	return code, out.String(), errOut.String()
 }
 
 func TestPrintGolden(t *testing.T) {
-	for _, format := range []string{"text", "json", "nft"} {
+	for _, format := range []string{"text", "json", "yaml", "nft", "iptables"} {
 		t.Run(format, func(t *testing.T) {
 			code, out, errOut := run(t, nil, article("print", "-o", format)...)
 			if code != cli.ExitOK || errOut != "" {
@@ -159,25 +175,42 @@ func TestBadCommandLines(t *testing.T) {
 		{"apply -i ::1", []string{"-i/--istio-service-cidr", "loopback is never captured"}},
 		{"apply --ipv6 maybe", []string{"flag -ipv6", "allowed: on, off"}},
 		{"apply --ipv6 off -x fd00::/8", []string{"--ipv6 is off"}},
-		{"apply -c eth1", []string{`"eth1"`, "flag -c", "not supported yet"}},
 		{"apply -k eth1", []string{"flag -k", "virtual machines"}},
 		{"apply -t 1", []string{"flag -t", "TPROXY is not supported"}},
 		{"apply --redirect-dns", []string{"flag redirect-dns", "DNS proxy"}},
 		{"apply --capture-all-dns", []string{"DNS proxy"}},
-		{"apply --drop-invalid", []string{"not supported yet"}},
 		{"apply --run-validation", []string{"redirect check"}},
 		{"apply --skip-rule-apply", []string{"redirect check"}},
 		{"apply --cleanup-only", []string{"redirect remove"}},
 		{"apply --cni-mode", []string{"--netns"}},
-		{"apply --force-iptables-binary legacy", []string{"no iptables binary"}},
-		{"apply --dual-stack=false", []string{"see --ipv6"}},
-		{"apply --native-nftables=false", []string{"nftables is the backend"}},
+		{"apply --force-iptables-binary xtables", []string{`"xtables"`, "allowed: nft, legacy"}},
+		{"apply --native-nftables=maybe", []string{"allowed: true, false"}},
+		{"apply --backend ebpf", []string{"--backend", `"ebpf"`, "auto, nftables, iptables, iptables-legacy"}},
+		{"apply -c eth+", []string{"-c/--istio-exclude-interfaces", `"eth+"`, "without wildcards"}},
+		{"apply -d ++80", []string{"flag -d", `port "+80" is not a number`}},
+		{"apply --owner-groups java", []string{`"java"`, "no uid or gid", "names mean nothing"}},
+		{"apply --exclude-owner-groups 1,", []string{"no uid or gid"}},
+		{"apply --include-inbound-cidrs ten", []string{"no CIDR"}},
+		{"apply --ipv4 off --ipv6 off", []string{"--ipv6", "--ipv4 is off"}},
+		{"explain", []string{"0 arguments", "tcp 10.0.0.5:443"}},
+		{"explain tcp", []string{"1 arguments"}},
+		{"explain sctp 10.0.0.5:443", []string{`"sctp"`, "allowed: tcp, udp"}},
+		{"explain tcp 10.0.0.5", []string{`"10.0.0.5"`, "10.0.0.5:443"}},
+		{"explain tcp 10.0.0.5:0", []string{"not possible"}},
+		{"explain tcp :http", []string{`":http"`, "1 to 65535"}},
+		{"explain tcp 10.0.0.5:443 --uid root", []string{`"root"`, "no uid or gid"}},
+		{"explain tcp 10.0.0.5:443 --from home", []string{`"home"`, "not an address"}},
+		{"explain tcp 10.0.0.5:443 --direction up", []string{`"up"`, "outbound, inbound, both"}},
+		{"explain tcp 10.0.0.5:443 --exclude-inbound-cidrs 10.0.0.0/8", []string{"--from", "the caller's address"}},
+		{"detect -p 1", []string{"not defined: -p"}},
+		{"detect -o nft", []string{`"nft"`, "allowed: text, json, yaml"}},
+		{"apply --dual-stack=false", []string{"see --ipv4 and --ipv6"}},
 		{"apply --nonsense", []string{"nonsense"}},
 		{"apply 15001", []string{`unexpected argument "15001"`}},
 		{"check --dry-run", []string{"dry-run"}},
 		{"remove -p 15001", []string{"not defined: -p"}},
-		{"print -o yaml", []string{`"yaml"`, "neither a format nor ports", "allowed: text, json, nft"}},
-		{"explain", []string{`unknown command "explain"`, "apply, check, remove, print"}},
+		{"print -o toml", []string{`"toml"`, "neither a format nor ports", "allowed: text, json, yaml, nft, iptables"}},
+		{"improve", []string{`unknown command "improve"`, "apply, check, remove, print, explain, detect"}},
 		{"", []string{"redirect apply"}},
 	}
 	for _, tt := range tests {
@@ -208,9 +241,9 @@ func TestExitCodes(t *testing.T) {
 		out     string
 		errOut  string
 	}{
-		{fake{changed: true}, article("apply"), cli.ExitOK, "redirect: applied\n", ""},
+		{fake{changed: true}, article("apply"), cli.ExitOK, "redirect: applied by nftables\n", ""},
 		{fake{}, article("apply"), cli.ExitOK, "redirect: no change\n", ""},
-		{fake{err: broken}, article("apply"), cli.ExitFailed, "", "redirect apply: broken\n"},
+		{fake{err: broken}, article("apply"), cli.ExitFailed, "", "redirect apply: nftables: broken\n"},
 		{fake{}, article("check"), cli.ExitOK, "redirect: as planned\n", ""},
 		{fake{err: different}, article("check"), cli.ExitDifferent, "", "redirect check: ipv4 inbound rule 2: want this, found that\n"},
 		{fake{err: broken}, article("check"), cli.ExitFailed, "", "redirect check: broken\n"},
@@ -235,7 +268,7 @@ func TestDryRunTouchesNothing(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"-h"}, {"help"}, {"apply", "-h"}, {"check", "--help"}, {"remove", "-h"}, {"print", "-h"}} {
+	for _, args := range [][]string{{"-h"}, {"help"}, {"apply", "-h"}, {"check", "--help"}, {"remove", "-h"}, {"print", "-h"}, {"explain", "-h"}, {"detect", "-h"}} {
 		code, out, errOut := run(t, nil, args...)
 		if code != cli.ExitOK || errOut != "" || !strings.Contains(out, "Exit codes:") {
 			t.Errorf("redirect %v: exit code %d, %q, %q; want help", args, code, out, errOut)

@@ -3,53 +3,74 @@
 package cli
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/redirect"
 )
 
 // command is what a command line asks for.
 type command struct {
-	config redirect.Config
-	netns  string // path of the network namespace, or "" for the caller's
-	dryRun bool
-	output string // of print: text, json or nft
+	config   redirect.Config
+	plan     redirect.Plan // of config; none for remove and detect
+	backend  string
+	backends backends
+	netns    string // path of the network namespace, or "" for the caller's
+	dryRun   bool
+	format   string // of print, check, explain and detect
+	question question
 
-	gids    string // -g as written; the uids stand in when it is empty
-	gidsSet bool
+	gids      string // -g as written; the uids stand in when it is empty
+	uidsSet   bool
+	proxyUser string // $ENVOY_USER, which would name the uid
 }
 
-// option is one flag with Istio's long name and shorthand.
+// option is one flag, with Istio's long name and shorthand where Istio has it.
 type option struct {
 	long, short string
 	value       string // what the help calls its value; "" for a switch
 	usage       string
 	set         func(string) error
+	env         string // read where the flag isn't given; "" for none
 }
 
-// parseFlags reads the flags of a verb. It has no side effects.
-func parseFlags(verb string, args []string) (command, error) {
-	c := command{config: redirect.DefaultConfig(), output: outputText}
+// parse reads the flags of a verb, and istio-iptables' environment variables
+// below them. It has no side effects.
+func parse(verb string, args []string, env Env) (command, error) {
+	c := command{config: redirect.DefaultConfig(), backend: backendAuto, format: formatText}
+	if verb == verbExplain { // of a pod without annotations
+		c.config.IncludeInboundPorts.All, c.config.IncludeOutboundCIDRs.All = true, true
+	}
 	set := flag.NewFlagSet(verb, flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	for _, o := range c.options(verb) {
+	options := c.options(verb)
+	for _, o := range options {
 		o.register(set)
 	}
-	if err := set.Parse(args); err != nil {
+	if err := readEnv(append(options, c.variables()...), env.LookupEnv); err != nil {
 		return command{}, err
 	}
-	if set.NArg() > 0 {
-		return command{}, fmt.Errorf("unexpected argument %q (only flags are allowed; quote a value that begins with - or *)", set.Arg(0))
+	rest, err := parseMixed(set, args)
+	if err != nil {
+		return command{}, err
 	}
-	return c, c.finish()
+	return c, c.finish(verb, rest, env.Backends)
+}
+
+// parseMixed returns the arguments beside the flags, which may stand anywhere.
+func parseMixed(set *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := set.Parse(args); err != nil {
+			return nil, err
+		}
+		if set.NArg() == 0 {
+			return rest, nil
+		}
+		rest, args = append(rest, set.Arg(0)), set.Args()[1:]
+	}
 }
 
 func (o option) register(set *flag.FlagSet) {
@@ -64,68 +85,130 @@ func (o option) register(set *flag.FlagSet) {
 	}
 }
 
-// finish gives the gids their default, which is the uids wherever -u stands.
-func (c *command) finish() error {
-	if !c.gidsSet || c.gids == "" {
-		c.config.ProxyGIDs = c.config.ProxyUIDs
+// finish decides what depends on more than one flag.
+func (c *command) finish(verb string, rest []string, all []Backend) (err error) {
+	c.config.ProxyGIDs = c.config.ProxyUIDs
+	if c.gids != "" {
+		if c.config.ProxyGIDs, err = parseIDs(c.gids); err != nil {
+			return err
+		}
+	}
+	if c.proxyUser != "" && !c.uidsSet {
+		return fmt.Errorf("environment variable ENVOY_USER: value %q is not possible without -u (allowed: a uid with -u; names mean nothing in an image without users)", c.proxyUser)
+	}
+	if verb == verbExplain {
+		if err := c.question.setFlow(rest); err != nil {
+			return err
+		}
+	} else if len(rest) > 0 {
+		return fmt.Errorf("unexpected argument %q (only flags are allowed; quote a value that begins with - or *)", rest[0])
+	}
+	if c.backends, err = choose(c.backend, all); err != nil {
+		return err
+	}
+	if verb == verbRemove || verb == verbDetect {
 		return nil
 	}
-	gids, err := parseIDs(c.gids)
-	c.config.ProxyGIDs = gids
-	return err
+	if c.plan, err = redirect.NewPlan(c.config); err != nil || verb != verbExplain {
+		return err
+	}
+	return c.question.validate(c.config)
 }
 
 // options returns the flags that a verb takes.
 func (c *command) options(verb string) []option {
-	netns := []option{
-		{"netns", "", "path", "act in the network namespace at this path, such as /proc/123/ns/net (default: the caller's)", text(&c.netns)},
+	output := option{long: "output", short: "o", value: "format", usage: strings.Join(formats(verb), ", ") + " (default text)", set: c.setFormat(verb)}
+	if verb == verbDetect {
+		return []option{output}
+	}
+	where := []option{
+		{long: "netns", value: "path", usage: "act in the network namespace at this path, such as /proc/123/ns/net (default: the caller's)", set: text(&c.netns)},
+		{long: "network-namespace", value: "path", usage: "the same", set: text(&c.netns)},
+		{long: "backend", value: "name", usage: "nftables, iptables, iptables-nft, iptables-legacy, or auto for the first that works (default auto)", set: text(&c.backend)},
 	}
 	if verb == verbRemove {
-		return append(netns, option{"network-namespace", "", "path", "the same", text(&c.netns)})
+		return where
 	}
-	all := append(c.planOptions(), netns...)
-	all = append(all, option{"network-namespace", "", "path", "the same", text(&c.netns)})
-	switch verb {
-	case verbApply:
-		all = append(all, option{"dry-run", "n", "", "print the plan and change nothing", boolean(&c.dryRun)})
-		all = append(all, satisfied()...)
-	case verbPrint:
-		// No port list reads like a format, so a line for apply can be pasted.
-		i := slices.IndexFunc(all, func(o option) bool { return o.short == "o" })
-		all[i].short = ""
-		all = append(all, option{"o", "", "format|ports", "text, json or nft (default text); or ports, as in apply", c.formatOrPorts})
+	all := c.planOptions()
+	if verb == verbApply || verb == verbCheck {
+		all = append(all, where...)
 	}
+	if verb == verbExplain {
+		all = append(all, c.question.options()...)
+	}
+	if verb == verbApply {
+		all = append(all, option{long: "dry-run", short: "n", usage: "print the plan and change nothing", set: boolean(&c.dryRun)})
+		all = append(all, c.satisfied()...)
+		return append(all, refused()...)
+	}
+	// No port list reads like a format, so a line for apply can be pasted.
+	i := slices.IndexFunc(all, func(o option) bool { return o.short == "o" })
+	ports := all[i]
+	all[i].short = ""
+	output.value, output.usage = "format|ports", output.usage+"; or ports, as in apply"
+	output.set = eitherFormatOr(output.set, formats(verb), ports.set)
+	all = append(all, output)
+	all = append(all, c.satisfied()...)
 	return append(all, refused()...)
 }
 
-func (c *command) formatOrPorts(s string) error {
-	if slices.Contains([]string{outputText, outputJSON, outputNFT}, s) {
-		c.output = s
+func (c *command) setFormat(verb string) func(string) error {
+	return func(s string) error {
+		if !slices.Contains(formats(verb), s) {
+			return fmt.Errorf("no format (allowed: %s)", strings.Join(formats(verb), ", "))
+		}
+		c.format = s
 		return nil
 	}
-	if err := ports(&c.config.ExcludeOutboundPorts)(s); err != nil {
-		return fmt.Errorf("neither a format nor ports (allowed: text, json, nft, or what -o of apply takes): %w", err)
-	}
-	return nil
 }
 
-// planOptions are istio-iptables' flags that choose what is captured.
+func eitherFormatOr(format func(string) error, names []string, ports func(string) error) func(string) error {
+	return func(s string) error {
+		if slices.Contains(names, s) {
+			return format(s)
+		}
+		if err := ports(s); err != nil {
+			return fmt.Errorf("neither a format nor ports (allowed: %s, or what -o of apply takes): %w", strings.Join(names, ", "), err)
+		}
+		return nil
+	}
+}
+
+// planOptions choose what is captured.
 func (c *command) planOptions() []option {
 	p := &c.config
 	return []option{
-		{"envoy-port", "p", "port", "captured outbound connections arrive here (default 15001)", port(&p.OutboundPort)},
-		{"inbound-capture-port", "z", "port", "captured inbound connections arrive here (default 15006)", port(&p.InboundPort)},
-		{"inbound-tunnel-port", "e", "port", "inbound connections to it are never captured (default 15008)", port(&p.TunnelPort)},
-		{"proxy-uid", "u", "uids", "what these users send is the proxy's own (default 1337)", c.setUIDs},
-		{"proxy-gid", "g", "gids", "the same for groups (default: the values of -u)", c.setGIDs},
-		{"istio-inbound-interception-mode", "m", "mode", "REDIRECT is the only mode so far", inboundMode},
-		{"istio-inbound-ports", "b", "ports", "inbound ports to capture, or * for all (default none)", portsOrAll(&p.IncludeInboundPorts)},
-		{"istio-local-exclude-ports", "d", "ports", "inbound ports to leave alone", ports(&p.ExcludeInboundPorts)},
-		{"istio-service-cidr", "i", "cidrs", "outbound destinations to capture, or * for all (default none)", cidrsOrAll(&p.IncludeOutboundCIDRs)},
-		{"istio-service-exclude-cidr", "x", "cidrs", "outbound destinations to leave alone", cidrs(&p.ExcludeOutboundCIDRs)},
-		{"istio-outbound-ports", "q", "ports", "outbound ports to capture wherever they go, unless -x holds the destination", ports(&p.IncludeOutboundPorts)},
-		{"istio-local-outbound-ports-exclude", "o", "ports", "outbound ports to leave alone", ports(&p.ExcludeOutboundPorts)},
-		{"ipv6", "", "on|off", "steer IPv6 as well as IPv4 (default on)", onOff(&p.IPv6)},
+		{long: "envoy-port", short: "p", value: "port", usage: "captured outbound connections arrive here (default 15001)", set: port(&p.OutboundPort)},
+		istio("inbound-capture-port", "z", "port", "captured inbound connections arrive here (default 15006)", port(&p.InboundPort)),
+		istio("inbound-tunnel-port", "e", "port", "inbound connections to it are never captured (default 15008)", port(&p.TunnelPort)),
+		istio("proxy-uid", "u", "uids", "what these users send is the proxy's own (default 1337)", c.setUIDs),
+		istio("proxy-gid", "g", "gids", "the same for groups (default: the values of -u)", c.setGIDs),
+		istio("istio-inbound-interception-mode", "m", "mode", "REDIRECT is the only mode so far", inboundMode),
+		istio("istio-inbound-ports", "b", "ports", "inbound ports to capture, or * for all (default none)", portsOrAll(&p.IncludeInboundPorts)),
+		istio("istio-local-exclude-ports", "d", "ports", "inbound ports to leave alone (default 15020,15021,15090)", ports(&p.ExcludeInboundPorts)),
+		istio("istio-service-cidr", "i", "cidrs", "outbound destinations to capture, or * for all (default none)", cidrsOrAll(&p.IncludeOutboundCIDRs)),
+		istio("istio-service-exclude-cidr", "x", "cidrs", "outbound destinations to leave alone", cidrs(&p.ExcludeOutboundCIDRs)),
+		istio("istio-outbound-ports", "q", "ports", "outbound ports to capture wherever they go, unless -x holds the destination", ports(&p.IncludeOutboundPorts)),
+		istio("istio-local-outbound-ports-exclude", "o", "ports", "outbound ports to leave alone", ports(&p.ExcludeOutboundPorts)),
+		istio("istio-exclude-interfaces", "c", "interfaces", "what arrives or leaves over these is left alone", interfaces(&p.ExcludeInterfaces)),
+		{long: "include-inbound-cidrs", value: "cidrs", usage: "callers to capture at every port, or * for all", set: cidrsOrAll(&p.IncludeInboundCIDRs)},
+		{long: "exclude-inbound-cidrs", value: "cidrs", usage: "callers to leave alone", set: cidrs(&p.ExcludeInboundCIDRs)},
+		{long: "owner-groups", value: "gids", usage: "capture outbound connections of these groups alone (default * for all)", set: groups(&p.OwnerGroups), env: "ISTIO_OUTBOUND_OWNER_GROUPS"},
+		{long: "exclude-owner-groups", value: "gids", usage: "leave outbound connections of these groups alone", set: groups(&p.ExcludeOwnerGroups), env: "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"},
+		{long: "drop-invalid", usage: "drop arriving TCP that connection tracking can't place", set: boolean(&p.DropInvalid), env: "INVALID_DROP"},
+		{long: "ipv4", value: "on|off", usage: "steer IPv4 (default on)", set: onOff(&p.IPv4)},
+		{long: "ipv6", value: "on|off", usage: "steer IPv6 (default on)", set: onOff(&p.IPv6)},
+	}
+}
+
+// options describe a flow.
+func (q *question) options() []option {
+	return []option{
+		{long: "uid", value: "uid", usage: "owner of the sending socket (default 0)", set: oneID(&q.uid)},
+		{long: "gid", value: "gid", usage: "group of the sending socket (default 0)", set: oneID(&q.gid)},
+		{long: "from", value: "address", usage: "source address; that of the caller where flags choose by it", set: q.setFrom},
+		{long: "interface", value: "name", usage: "it arrives over this one, or leaves through it: lo for an address of the pod itself (default lo for loopback, else eth0)", set: text(&q.iface)},
+		{long: "direction", value: "direction", usage: "outbound, inbound or both (default both)", set: q.setDirection},
 	}
 }
 
@@ -134,110 +217,14 @@ func (c *command) setUIDs(s string) error {
 		c.config.ProxyUIDs = redirect.DefaultConfig().ProxyUIDs
 		return nil
 	}
+	c.uidsSet = true
 	ids, err := parseIDs(s)
 	c.config.ProxyUIDs = ids
 	return err
 }
 
 func (c *command) setGIDs(s string) error {
-	c.gids, c.gidsSet = s, true
+	c.gids = s
 	_, err := parseIDs(s)
 	return err
-}
-
-// parseIDs reads numbers alone: names would need the image's /etc/passwd.
-func parseIDs(list string) ([]uint32, error) {
-	if list == "" {
-		return nil, nil
-	}
-	var out []uint32
-	for entry := range strings.SplitSeq(list, ",") {
-		n, err := strconv.ParseUint(strings.TrimSpace(entry), 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("entry %q is no uid or gid (allowed: numbers from 1 to 4294967294, separated by commas)", entry)
-		}
-		out = append(out, uint32(n))
-	}
-	return out, nil
-}
-
-func inboundMode(s string) error {
-	if s == "" || s == "REDIRECT" {
-		return nil
-	}
-	return errors.New("not supported yet (allowed: REDIRECT; TPROXY would need NET_ADMIN in the proxy)")
-}
-
-func port(dst *uint16) func(string) error {
-	return func(s string) error {
-		r, err := contract.ParsePorts(s)
-		if err != nil {
-			return err
-		}
-		if len(r) != 1 || r[0].First != r[0].Last {
-			return errors.New("not one port (allowed: 1 to 65535)")
-		}
-		*dst = r[0].First
-		return nil
-	}
-}
-
-func ports(dst *[]contract.PortRange) func(string) error {
-	return func(s string) (err error) {
-		*dst, err = contract.ParsePorts(s)
-		return err
-	}
-}
-
-func portsOrAll(dst *redirect.Ports) func(string) error {
-	return func(s string) (err error) {
-		*dst = redirect.Ports{All: s == "*"}
-		if !dst.All {
-			dst.Ranges, err = contract.ParsePorts(s)
-		}
-		return err
-	}
-}
-
-func cidrs(dst *[]netip.Prefix) func(string) error {
-	return func(s string) (err error) {
-		if s == "*" {
-			return errors.New("this would exclude every destination (allowed: prefixes such as 10.0.0.0/8; -i \"\" captures none)")
-		}
-		*dst, err = contract.ParseCIDRs(s)
-		return err
-	}
-}
-
-func cidrsOrAll(dst *redirect.CIDRs) func(string) error {
-	return func(s string) (err error) {
-		*dst = redirect.CIDRs{All: s == "*"}
-		if !dst.All {
-			dst.Prefixes, err = contract.ParseCIDRs(s)
-		}
-		return err
-	}
-}
-
-func text(dst *string) func(string) error {
-	return func(s string) error { *dst = s; return nil }
-}
-
-func onOff(dst *bool) func(string) error {
-	return func(s string) error {
-		if s != "on" && s != "off" {
-			return errors.New("not possible (allowed: on, off)")
-		}
-		*dst = s == "on"
-		return nil
-	}
-}
-
-func boolean(dst *bool) func(string) error {
-	return func(s string) (err error) {
-		if *dst, err = strconv.ParseBool(s); err != nil {
-			return errors.New("not possible (allowed: true, false)")
-		}
-		return nil
-	}
 }

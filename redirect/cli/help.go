@@ -13,14 +13,19 @@ const overview = `redirect steers a pod's TCP connections to its proxy.
   redirect check [flags]    read the rules back and name the first difference
   redirect remove [flags]   take all rules away; finding none is no error
   redirect print [flags]    show the plan and change nothing
+  redirect explain tcp ADDRESS:PORT [flags]
+                            say which rule decides for a connection, each way
+  redirect detect           try each backend in a namespace of its own
 
 redirect <command> -h lists the flags. They are istio-iptables' flags, so that
 its command lines work unchanged:
 
   redirect apply -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x "" -b '*' -d 15090,15020
+  redirect explain tcp 10.0.0.5:443 --uid 1000
 
-Port lists take ranges (9000-9010). What is not supported is refused by name.
-apply, check and remove need CAP_NET_ADMIN.
+Port lists take ranges (9000-9010). A list that begins with + adds to the
+default, one with = replaces it, as does one with neither. What is not supported
+is refused by name. apply, check and remove need CAP_NET_ADMIN.
 
 Exit codes: 0 done, or as planned; 1 check found a difference; 2 the command
 line asks for something impossible; 3 the kernel refused, or a privilege is missing.
@@ -29,7 +34,11 @@ line asks for something impossible; 3 the kernel refused, or a privilege is miss
 // help lists a verb's flags: what works first, what is refused last.
 func help(verb string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "redirect %s [flags]\n\n", verb)
+	arguments := ""
+	if verb == verbExplain {
+		arguments = " tcp ADDRESS:PORT"
+	}
+	fmt.Fprintf(&b, "redirect %s%s [flags]\n\n", verb, arguments)
 	for _, o := range new(command).options(verb) {
 		name := "--" + o.long
 		if len(o.long) == 1 {

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(mainEnv) == "bare" {
 		mustBeBare()
 	}
-	os.Exit(cli.Run(context.Background(), os.Args[1:], cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Backend: nftables.Backend{}}))
+	os.Exit(cli.Run(context.Background(), os.Args[1:], cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Backends: cli.Backends()}))
 }
 
 // mustBeBare proves that the test took away what it says: all capabilities but
@@ -60,7 +60,7 @@ func TestArticleAsInitContainer(t *testing.T) {
 		want string
 	}{
 		{article("check"), "redirect check: table ip shunt: want the table, found no such table\n1"},
-		{article("apply"), "redirect: applied\n0"},
+		{article("apply"), "redirect: applied by nftables\n0"},
 		{article("apply"), "redirect: no change\n0"},
 		{article("check"), "redirect: as planned\n0"},
 		{article("check", "-o", "80"), "redirect check: ipv4 outbound rule 2: want "},

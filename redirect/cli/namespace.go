@@ -5,7 +5,6 @@ package cli
 import (
 	"fmt"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,12 +16,7 @@ func inNamespace(path string, f func() error) error {
 	if path == "" {
 		return f()
 	}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		done <- enter(path, f)
-	}()
-	return <-done
+	return onThread(func() error { return enter(path, f) })
 }
 
 func enter(path string, f func() error) error {
