@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package nftables makes a network namespace match a redirect.Plan by talking
-// nf_tables' netlink protocol: no fork, no nft binary, one atomic batch. It
-// needs CAP_NET_ADMIN and nothing else, writes no file, and works in the
+// nf_tables' netlink protocol: no fork, no nft binary, and changes that take
+// effect in one batch. It needs CAP_NET_ADMIN and nothing else, writes no file, and works in the
 // namespace of the calling thread.
 //
 // There is one table named "shunt" for each family, ip and ip6, and not one of
@@ -16,12 +16,9 @@ package nftables
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	nft "github.com/google/nftables"
-	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/internal/ipv6"
@@ -30,10 +27,6 @@ import (
 
 // tableName is ours in each family. Nothing else may use it.
 const tableName = "shunt"
-
-// socketBuffer holds the largest batch and all its answers, which the kernel
-// would otherwise cut off with ENOBUFS after it has committed.
-const socketBuffer = 4 << 20 // bytes
 
 // Backend is a redirect.Backend. The zero value is ready for use.
 type Backend struct {
@@ -57,11 +50,6 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (bool, error) {
 		return false, err
 	}
 	defer release()
-	conn, err := dial(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = conn.CloseLasting() }()
 	// The address comes first and goes last: without rules it is harmless,
 	// while rules without it would break inbound connections.
 	changed := false
@@ -70,7 +58,11 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (bool, error) {
 			return false, err
 		}
 	}
-	written, err := write(ctx, conn, want.tables)
+	written := false
+	err = converse(ctx, func(s sockets) (err error) {
+		written, err = s.write(want.tables)
+		return err
+	})
 	if err != nil || want.dialSource {
 		return changed || written, err
 	}
@@ -79,31 +71,21 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (bool, error) {
 }
 
 // write makes our tables be exactly want, with as little as it takes.
-func write(ctx context.Context, conn *nft.Conn, want []table) (changed bool, err error) {
-	stale, err := compareStructure(conn, want)
+func (s sockets) write(want []table) (changed bool, err error) {
+	stale, err := compareStructure(s.first, want)
 	if err == nil && len(stale) == 0 {
 		return false, nil
 	}
 	// A set that can't be filled has changed under our hands: replacing all
 	// needs to know nothing of what is there.
-	if err == nil && refill(conn, stale) == nil {
+	if err == nil && refill(s.first, stale) == nil {
 		return true, nil
 	}
-	return true, replaceAnew(ctx, want)
-}
-
-// replaceAnew uses a socket of its own: the other may hold the answers of a
-// batch that was refused.
-func replaceAnew(ctx context.Context, want []table) error {
-	conn, err := dial(ctx)
-	if err != nil {
-		return err
+	// The first socket may hold the answers of a batch that was refused.
+	if err := replace(s.second, want); err != nil {
+		return true, fmt.Errorf("replace rules: %w", hint(err))
 	}
-	defer func() { _ = conn.CloseLasting() }()
-	if err := replace(conn, want); err != nil {
-		return fmt.Errorf("replace rules: %w", hint(err))
-	}
-	return nil
+	return true, nil
 }
 
 // Check implements redirect.Backend.
@@ -112,12 +94,8 @@ func (b Backend) Check(ctx context.Context, p redirect.Plan) error {
 	if err != nil {
 		return err
 	}
-	conn, err := dial(ctx)
+	err = converse(ctx, func(s sockets) error { return compare(s.first, want.tables) })
 	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.CloseLasting() }()
-	if err := compare(conn, want.tables); err != nil {
 		return err
 	}
 	return ipv6.CheckDialSource(want.dialSource)
@@ -131,12 +109,8 @@ func (b Backend) Remove(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	conn, err := dial(ctx)
+	err = converse(ctx, func(s sockets) error { return replace(s.first, nil) })
 	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.CloseLasting() }()
-	if err := replace(conn, nil); err != nil {
 		return fmt.Errorf("remove rules: %w", hint(err))
 	}
 	_, err = ipv6.ApplyDialSource(false)
@@ -144,14 +118,13 @@ func (b Backend) Remove(ctx context.Context) error {
 }
 
 // Holds implements redirect.Backend.
-func (b Backend) Holds(ctx context.Context) (bool, error) {
-	conn, err := dial(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = conn.CloseLasting() }()
-	own, err := ownTables(conn)
-	return len(own) > 0, err
+func (b Backend) Holds(ctx context.Context) (holds bool, err error) {
+	err = converse(ctx, func(s sockets) error {
+		own, err := ownTables(s.first)
+		holds = len(own) > 0
+		return err
+	})
+	return holds, err
 }
 
 // ownTables lists our tables, IPv4 first.
@@ -169,37 +142,6 @@ func ownTables(conn *nft.Conn) ([]*nft.Table, error) {
 		}
 	}
 	return own, nil
-}
-
-func dial(ctx context.Context) (*nft.Conn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	conn, err := nft.New(nft.AsLasting(), nft.WithSockOptions(func(c *netlink.Conn) error {
-		if deadline, ok := ctx.Deadline(); ok {
-			if err := c.SetDeadline(deadline); err != nil {
-				return err
-			}
-		}
-		return errors.Join(c.SetReadBuffer(socketBuffer), c.SetWriteBuffer(socketBuffer))
-	}))
-	if err != nil {
-		return nil, fmt.Errorf("open netfilter netlink socket: %w", hint(err))
-	}
-	return conn, nil
-}
-
-// hint adds what a person can do about an error of the kernel.
-func hint(err error) error {
-	switch {
-	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w (CAP_NET_ADMIN is needed in the pod's network namespace)", err)
-	case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP),
-		errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("%w: %w (the kernel needs 4.18 or later with nf_tables, nft_chain_nat and nft_redir; with --ipv6 off for IPv4 alone)", err, errors.ErrUnsupported)
-	default:
-		return err
-	}
 }
 
 func (b Backend) hasIPv6() (bool, error) {
