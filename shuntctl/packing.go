@@ -28,6 +28,7 @@ save writes tarballs to load into nodes, push writes to a registry.`,
 
 func newSave(g *globals) *cobra.Command {
 	var binDir, out string
+	var withIPTables bool
 	cmd := &cobra.Command{
 		Use:   "save",
 		Short: "Write the images as tarballs, as docker save does",
@@ -36,7 +37,7 @@ func newSave(g *globals) *cobra.Command {
   kind load image-archive images/dataplane.tar`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			results, err := images.Save(images.Product(), binDir, out)
+			results, err := images.Save(specs(withIPTables), binDir, out)
 			if err != nil {
 				return err
 			}
@@ -44,6 +45,7 @@ func newSave(g *globals) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&binDir, "bin-dir", "bin", "`folder` of the static binaries")
+	addWithIPTables(cmd, &withIPTables)
 	// As in `docker save`, -o is where the images go; the table is the only format.
 	cmd.Flags().StringVarP(&out, "output", "o", "images", "`folder` for one tarball each, or a file *.tar for all")
 	return cmd
@@ -53,6 +55,8 @@ func newPush(g *globals) *cobra.Command {
 	var (
 		binDir string
 		to     images.Remote
+
+		withIPTables bool
 	)
 	cmd := &cobra.Command{
 		Use:     "push",
@@ -65,7 +69,7 @@ func newPush(g *globals) *cobra.Command {
 				return errors.New("no registry named (add --image-registry, such as registry.example.com/mesh)")
 			}
 			g.progress("pushing to " + to.Registry)
-			results, err := images.Push(cmd.Context(), images.Product(), binDir, to)
+			results, err := images.Push(cmd.Context(), specs(withIPTables), binDir, to)
 			if err != nil {
 				return err
 			}
@@ -75,8 +79,20 @@ func newPush(g *globals) *cobra.Command {
 	cmd.Flags().StringVar(&binDir, "bin-dir", "bin", "`folder` of the static binaries")
 	cmd.Flags().StringVar(&to.Registry, "image-registry", "", "`registry` to push to, with an optional path")
 	cmd.Flags().BoolVar(&to.PlainHTTP, "plain-http", false, "speak HTTP to the registry (loopback is always HTTP)")
+	addWithIPTables(cmd, &withIPTables)
 	g.addOutput(cmd)
 	return cmd
+}
+
+func addWithIPTables(cmd *cobra.Command, dst *bool) {
+	cmd.Flags().BoolVar(dst, "with-iptables", false, "also pack dataplane-iptables, for nodes without nf_tables, with this machine's iptables")
+}
+
+func specs(withIPTables bool) []images.Spec {
+	if withIPTables {
+		return append(images.Product(), images.IPTables())
+	}
+	return images.Product()
 }
 
 func (g *globals) printImages(results []images.Result) error {

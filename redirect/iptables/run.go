@@ -31,6 +31,10 @@ type surveyed struct {
 
 // survey reads all tables that exist. Naming a table would make it.
 func (s toolset) survey(ctx context.Context) (surveyed, error) {
+	// Without it the legacy variant lists nothing, and says nothing of it.
+	if _, err := os.Stat("/proc/thread-self/net"); err != nil {
+		return surveyed{}, fmt.Errorf("find the tables of %v: %w (/proc must be mounted)", s.variant, err)
+	}
 	out := surveyed{s, make(map[redirect.Family]dump)}
 	for f, t := range s.tools {
 		text, err := run(ctx, "", t.save)

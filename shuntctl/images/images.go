@@ -2,8 +2,9 @@
 
 // Package images packs Shunt's static binaries into container images without a
 // container tool, and saves them as tarballs or pushes them to a registry. It
-// reads the binaries' folder and writes files, or talks to the registry it is
-// given; equal binaries give equal images, byte for byte.
+// reads the binaries' folder, and for one variant this machine's iptables, and
+// writes files, or talks to the registry it is given; equal binaries give equal
+// images, byte for byte.
 package images
 
 import (
@@ -24,6 +25,7 @@ type Spec struct {
 	Binaries []string // names of static binaries, put in /usr/local/bin
 	UID      int      // user and group that a container runs as unless its pod says otherwise
 	Command  []string // entrypoint; none when the pod's spec names the command
+	IPTables bool     // with the iptables of the machine that packs
 }
 
 // controlUID is the user of the control plane, "nonroot" in distroless images.
@@ -35,6 +37,13 @@ func Product() []Spec {
 		{Name: "dataplane", Binaries: []string{"proxy", "redirect"}, UID: contract.ProxyUID},
 		{Name: "controlplane", Binaries: []string{"webhook", "discovery"}, UID: controlUID},
 	}
+}
+
+// IPTables returns the variant of the data plane's image for nodes without
+// nf_tables. It holds programs of others, dynamically linked, and so needs a
+// machine of the same architecture that has them.
+func IPTables() Spec {
+	return Spec{Name: "dataplane-iptables", Binaries: []string{"proxy", "redirect"}, UID: contract.ProxyUID, IPTables: true}
 }
 
 // Ref returns the image's full name for a registry ("" is DefaultRegistry), such

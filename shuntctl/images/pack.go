@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -19,25 +20,28 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// file is one entry of an image's only layer. A nil body is a directory.
+// file is one entry of an image's only layer. Without body and link it is a
+// directory.
 type file struct {
 	path string
 	mode int64
 	body []byte
+	link string // of a symbolic link: where it points
 }
 
 // Pack builds the image of s from the binaries in binDir. It refuses a missing
 // binary, one that is not ELF, one that needs a dynamic loader (the image has
 // none), and binaries of different architectures.
 func Pack(s Spec, binDir string) (v1.Image, error) {
-	files := []file{
-		{path: "etc/", mode: 0o755},
-		{path: "etc/passwd", mode: 0o644, body: []byte(passwd(s.UID))},
-		{path: "etc/group", mode: 0o644, body: []byte(group(s.UID))},
-		{path: "tmp/", mode: 0o1777},
-		{path: "usr/", mode: 0o755},
-		{path: "usr/local/", mode: 0o755},
-		{path: "usr/local/bin/", mode: 0o755},
+	files := base(s)
+	if s.IPTables {
+		more, err := hostIPTables("/")
+		if err != nil {
+			return nil, fmt.Errorf("pack image %s: %w", s.Name, err)
+		}
+		files = append(files, slices.DeleteFunc(more, func(f file) bool {
+			return slices.ContainsFunc(files, func(there file) bool { return there.path == f.path })
+		})...)
 	}
 	arch := ""
 	for _, name := range s.Binaries {
@@ -56,6 +60,19 @@ func Pack(s Spec, binDir string) (v1.Image, error) {
 		return nil, fmt.Errorf("pack image %s: %w", s.Name, err)
 	}
 	return assemble(s, arch, layer)
+}
+
+// base is what every image holds.
+func base(s Spec) []file {
+	return []file{
+		{path: "etc/", mode: 0o755},
+		{path: "etc/passwd", mode: 0o644, body: []byte(passwd(s.UID))},
+		{path: "etc/group", mode: 0o644, body: []byte(group(s.UID))},
+		{path: "tmp/", mode: 0o1777},
+		{path: "usr/", mode: 0o755},
+		{path: "usr/local/", mode: 0o755},
+		{path: "usr/local/bin/", mode: 0o755},
+	}
 }
 
 func assemble(s Spec, arch string, layer v1.Layer) (v1.Image, error) {
@@ -92,7 +109,10 @@ func newLayer(files []file) (v1.Layer, error) {
 	w := tar.NewWriter(&buf)
 	for _, f := range files {
 		h := &tar.Header{Name: f.path, Mode: f.mode, Size: int64(len(f.body)), ModTime: epoch(), Typeflag: tar.TypeReg, Format: tar.FormatUSTAR}
-		if f.body == nil {
+		switch {
+		case f.link != "":
+			h.Typeflag, h.Linkname = tar.TypeSymlink, f.link
+		case f.body == nil:
 			h.Typeflag = tar.TypeDir
 		}
 		if err := w.WriteHeader(h); err != nil {
