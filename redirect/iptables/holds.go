@@ -13,14 +13,31 @@ import (
 
 	nft "github.com/google/nftables"
 	"golang.org/x/sys/unix"
+
+	"github.com/shuntmesh/shunt/redirect/internal/ipv6"
 )
 
-// Holds implements redirect.Backend without starting a program: it looks for
-// chains of ours in nf_tables, and for any table at all in the legacy variant.
+// Holds implements redirect.Backend. It starts programs only where the legacy
+// variant has tables, which nothing else can list; without them the answer is
+// yes.
 func (b Backend) Holds(ctx context.Context) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
+	used, err := legacyInUse()
+	if err != nil {
+		return false, err
+	}
+	if used {
+		holds, err := legacyHolds(ctx)
+		if err != nil || holds {
+			return holds, err
+		}
+	}
+	return nftHolds()
+}
+
+func legacyInUse() (bool, error) {
 	for _, path := range []string{"/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"} {
 		names, err := os.ReadFile(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without the legacy variant
@@ -30,6 +47,26 @@ func (b Backend) Holds(ctx context.Context) (bool, error) {
 			return true, nil
 		}
 	}
+	return false, nil
+}
+
+func legacyHolds(ctx context.Context) (bool, error) {
+	available, err := ipv6.Available()
+	if err != nil {
+		return false, err
+	}
+	set, err := findSet(Legacy, available, false)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	found, err := set.survey(ctx)
+	return err == nil && found.holdsOurs(), err
+}
+
+func nftHolds() (bool, error) {
 	conn, err := nft.New()
 	if err != nil {
 		return false, fmt.Errorf("open netfilter netlink socket: %w", err)

@@ -358,6 +358,7 @@ func TestHolds(t *testing.T) {
 			})
 			return holds
 		}
+		p.ipt(t, "iptables -t nat -S") // makes the table
 		if holds() {
 			t.Error("an untouched namespace holds something")
 		}
