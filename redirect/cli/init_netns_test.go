@@ -136,18 +136,23 @@ func bare(keep int) error {
 
 // TestOtherNamespace acts where --netns points, and not here.
 func TestOtherNamespace(t *testing.T) {
-	here, there := testnet.New(t), testnet.New(t)
-	here.Do(t, func() error {
-		for _, step := range [][]string{article("apply", "--netns", there.Path()), article("check", "--network-namespace", there.Path())} {
-			if code, _, errOut := run(t, nftables.Backend{}, step...); code != cli.ExitOK {
-				return fmt.Errorf("redirect %v: exit code %d, %s", step, code, errOut)
+	for _, backend := range []string{"nftables", "iptables"} {
+		here, there := testnet.New(t), testnet.New(t)
+		here.Do(t, func() error {
+			for _, step := range [][]string{
+				article("apply", "--netns", there.Path(), "--backend", backend),
+				article("check", "--network-namespace", there.Path(), "--backend", backend),
+			} {
+				if code, _, errOut := runWith(t, cli.Backends(), nil, step...); code != cli.ExitOK {
+					return fmt.Errorf("redirect %v: exit code %d, %s", step, code, errOut)
+				}
 			}
-		}
-		if code, _, _ := run(t, nftables.Backend{}, article("check")...); code != cli.ExitDifferent {
-			return fmt.Errorf("check here: exit code %d, want %d", code, cli.ExitDifferent)
-		}
-		return nil
-	})
+			if code, _, _ := runWith(t, cli.Backends(), nil, article("check", "--backend", backend)...); code != cli.ExitDifferent {
+				return fmt.Errorf("check here: exit code %d, want %d", code, cli.ExitDifferent)
+			}
+			return nil
+		})
+	}
 }
 
 // TestApplyTime prints the figures for the change notes; it bounds nothing but

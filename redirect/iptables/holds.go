@@ -13,8 +13,6 @@ import (
 
 	nft "github.com/google/nftables"
 	"golang.org/x/sys/unix"
-
-	"github.com/shuntmesh/shunt/redirect/internal/ipv6"
 )
 
 // Holds implements redirect.Backend. It starts programs only where the legacy
@@ -29,7 +27,7 @@ func (b Backend) Holds(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if used {
-		holds, err := legacyHolds(ctx)
+		holds, err := b.legacyHolds(ctx)
 		if err != nil || holds {
 			return holds, err
 		}
@@ -50,8 +48,8 @@ func legacyInUse() (bool, error) {
 	return false, nil
 }
 
-func legacyHolds(ctx context.Context) (bool, error) {
-	available, err := ipv6.Available()
+func (b Backend) legacyHolds(ctx context.Context) (bool, error) {
+	available, err := b.hasIPv6()
 	if err != nil {
 		return false, err
 	}

@@ -27,6 +27,8 @@ import (
 // works and by what the namespace holds already, and is ready for use.
 type Backend struct {
 	Variant Variant // the one to write; what the other holds of ours is taken away
+
+	withoutIPv6 bool // tests: pretend that the kernel has no IPv6
 }
 
 var _ redirect.Backend = Backend{}
@@ -34,7 +36,7 @@ var _ redirect.Backend = Backend{}
 // Apply implements redirect.Backend. Each family changes in one step, IPv4
 // first; rules of the other variant are taken away afterwards.
 func (b Backend) Apply(ctx context.Context, p redirect.Plan) (changed bool, err error) {
-	want, err := render(p)
+	want, err := b.render(p)
 	if err != nil {
 		return false, err
 	}
@@ -60,7 +62,7 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (changed bool, err 
 
 // Check implements redirect.Backend.
 func (b Backend) Check(ctx context.Context, p redirect.Plan) error {
-	want, err := render(p)
+	want, err := b.render(p)
 	if err != nil {
 		return err
 	}
@@ -107,6 +109,25 @@ func (b Backend) Remove(ctx context.Context) error {
 	return err
 }
 
+// render leaves out a family that the kernel lacks: there is nothing to steer.
+func (b Backend) render(p redirect.Plan) (wanted, error) {
+	available, err := b.hasIPv6()
+	if err != nil {
+		return wanted{}, err
+	}
+	if !available {
+		p.Families = slices.DeleteFunc(slices.Clone(p.Families), func(f redirect.FamilyPlan) bool { return f.Family == redirect.IPv6 })
+	}
+	return render(p)
+}
+
+func (b Backend) hasIPv6() (bool, error) {
+	if b.withoutIPv6 {
+		return false, nil
+	}
+	return ipv6.Available()
+}
+
 // write makes the first variant that can hold our rules and nothing else of ours,
 // and the others hold nothing of ours.
 func (b Backend) write(ctx context.Context, want wanted) (changed bool, err error) {
@@ -141,7 +162,11 @@ func (b Backend) allows(s surveyed) bool { return b.Variant == Auto || b.Variant
 // survey reads what each usable variant holds, in the order in which Apply
 // tries them.
 func (b Backend) survey(ctx context.Context, want wanted) ([]surveyed, error) {
-	sets, err := b.Variant.toolsets(want.ipv6())
+	available, err := b.hasIPv6()
+	if err != nil {
+		return nil, err
+	}
+	sets, err := b.Variant.toolsets(available, want.ipv6())
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/coreos/go-iptables/iptables"
 
 	"github.com/shuntmesh/shunt/redirect"
-	"github.com/shuntmesh/shunt/redirect/internal/ipv6"
 )
 
 // Variant is a kernel interface that iptables exists for.
@@ -57,15 +56,11 @@ func families() []redirect.Family { return []redirect.Family{redirect.IPv4, redi
 
 // toolsets finds the programs of both variants, nf_tables first, of which v
 // must be one. A variant that lacks a family which is wanted counts as missing.
-func (v Variant) toolsets(wantIPv6 bool) ([]toolset, error) {
-	available, err := ipv6.Available()
-	if err != nil {
-		return nil, err
-	}
+func (v Variant) toolsets(availableIPv6, wantIPv6 bool) ([]toolset, error) {
 	var out []toolset
 	var missing []error
 	for _, variant := range []Variant{NFT, Legacy} {
-		set, err := findSet(variant, available, wantIPv6)
+		set, err := findSet(variant, availableIPv6, wantIPv6)
 		switch {
 		case err == nil:
 			out = append(out, set)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -205,6 +206,10 @@ func TestCheckNamesTheDifference(t *testing.T) {
 			conn.AddRule(&nft.Rule{Table: t, Chain: &nft.Chain{Name: "inbound", Table: t}, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: "more"}}})
 			return nil
 		}, []string{"table ip shunt chains", "more"}},
+		{"table put to sleep", func(*nft.Conn) error {
+			// The library sends no flags.
+			return exec.Command("nft", "add table ip shunt { flags dormant; }").Run()
+		}, []string{"table ip shunt", "1 is dormant"}},
 		{"table deleted", func(conn *nft.Conn) error {
 			conn.DelTable(ours(nft.TableFamilyIPv6))
 			return nil
