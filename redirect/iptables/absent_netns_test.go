@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/shuntmesh/shunt/redirect"
+	"github.com/shuntmesh/shunt/redirect/internal/ipv6"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
 )
 
@@ -52,6 +53,9 @@ func TestProgramsWithoutIPv6(t *testing.T) {
 		}
 		if d, err := (Backend{}).Holds(t.Context()); d || err != nil {
 			t.Errorf("after the refusal, the namespace holds something: %v, %v", d, err)
+		}
+		if err := ipv6.CheckDialSource(false); err != nil {
+			t.Errorf("after the refusal: %v", err)
 		}
 		_, err = Backend{}.Apply(t.Context(), plan(t, false))
 		return err

@@ -45,19 +45,7 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (changed bool, err 
 		return false, err
 	}
 	defer release()
-	// The address comes first and goes last: without rules it is harmless,
-	// while rules without it would break inbound connections.
-	if want.dialSource {
-		if changed, err = ipv6.ApplyDialSource(true); err != nil {
-			return false, err
-		}
-	}
-	written, err := b.write(ctx, want)
-	if err != nil || want.dialSource {
-		return changed || written, err
-	}
-	changed, err = ipv6.ApplyDialSource(false)
-	return changed || written, err
+	return ipv6.Around(want.dialSource, func() (bool, error) { return b.write(ctx, want) })
 }
 
 // Check implements redirect.Backend.
@@ -100,12 +88,14 @@ func (b Backend) Remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range found {
-		if _, err := s.write(ctx, wanted{}); err != nil {
-			return err
+	_, err = ipv6.Around(false, func() (bool, error) {
+		for _, s := range found {
+			if _, err := s.write(ctx, wanted{}); err != nil {
+				return true, err
+			}
 		}
-	}
-	_, err = ipv6.ApplyDialSource(false)
+		return true, nil
+	})
 	return err
 }
 

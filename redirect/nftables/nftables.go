@@ -50,24 +50,13 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (bool, error) {
 		return false, err
 	}
 	defer release()
-	// The address comes first and goes last: without rules it is harmless,
-	// while rules without it would break inbound connections.
-	changed := false
-	if want.dialSource {
-		if changed, err = ipv6.ApplyDialSource(true); err != nil {
-			return false, err
-		}
-	}
-	written := false
-	err = converse(ctx, func(s sockets) (err error) {
-		written, err = s.write(want.tables)
-		return err
+	return ipv6.Around(want.dialSource, func() (changed bool, err error) {
+		err = converse(ctx, func(s sockets) (err error) {
+			changed, err = s.write(want.tables)
+			return err
+		})
+		return changed, err
 	})
-	if err != nil || want.dialSource {
-		return changed || written, err
-	}
-	changed, err = ipv6.ApplyDialSource(false)
-	return changed || written, err
 }
 
 // write makes our tables be exactly want, with as little as it takes.
@@ -83,7 +72,7 @@ func (s sockets) write(want []table) (changed bool, err error) {
 	}
 	// The first socket may hold the answers of a batch that was refused.
 	if err := replace(s.second, want); err != nil {
-		return true, fmt.Errorf("replace rules: %w", hint(err))
+		return false, fmt.Errorf("replace rules: %w", hint(err))
 	}
 	return true, nil
 }
@@ -109,12 +98,13 @@ func (b Backend) Remove(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	err = converse(ctx, func(s sockets) error { return replace(s.first, nil) })
+	_, err = ipv6.Around(false, func() (bool, error) {
+		return true, converse(ctx, func(s sockets) error { return replace(s.first, nil) })
+	})
 	if err != nil {
 		return fmt.Errorf("remove rules: %w", hint(err))
 	}
-	_, err = ipv6.ApplyDialSource(false)
-	return err
+	return nil
 }
 
 // Holds implements redirect.Backend.

@@ -37,10 +37,33 @@ func Available() (bool, error) {
 	return true, unix.Close(fd)
 }
 
-// ApplyDialSource puts the dial source on the loopback interface, or takes it
+// Around writes rules, with the dial source that they want: it comes first and
+// goes last, since without rules it is harmless, while rules without it would
+// break inbound connections. Rules that are refused leave no address behind.
+func Around(want bool, write func() (changed bool, err error)) (changed bool, err error) {
+	added := false
+	if want {
+		if added, err = applyDialSource(true); err != nil {
+			return false, err
+		}
+	}
+	written, err := write()
+	switch {
+	case err != nil && added:
+		_, errUndo := applyDialSource(false)
+		return written, errors.Join(err, errUndo)
+	case err != nil || want:
+		return added || written, err
+	default:
+		taken, err := applyDialSource(false)
+		return taken || written, err
+	}
+}
+
+// applyDialSource puts the dial source on the loopback interface, or takes it
 // away, and reports whether that took a change. Where a sysctl has turned IPv6
 // off there is nothing to do.
-func ApplyDialSource(want bool) (changed bool, err error) {
+func applyDialSource(want bool) (changed bool, err error) {
 	source, err := redirect.IPv6.DialSource()
 	if err != nil {
 		return false, err
@@ -65,7 +88,7 @@ func ApplyDialSource(want bool) (changed bool, err error) {
 	return true, nil
 }
 
-// CheckDialSource returns a *redirect.Difference where ApplyDialSource would
+// CheckDialSource returns a *redirect.Difference where Around would
 // change something.
 func CheckDialSource(want bool) error {
 	source, err := redirect.IPv6.DialSource()
