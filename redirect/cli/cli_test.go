@@ -280,6 +280,8 @@ func TestHelp(t *testing.T) {
 func FuzzFlags(f *testing.F) {
 	f.Add("print\n-p\n15001\n-b\n*\n-d\n15090,9000-9010\n-i\n10.0.0.0/8,::/0\n-x\n\n-u\n1337,7\n-o\n1-65535")
 	f.Add("print\n--istio-inbound-ports=1-2,2-3,65535\n--ipv6=off\n-g=\n-o=nft")
+	f.Add("print\n-c\n+net1,eth0.5\n--owner-groups\n*\n--exclude-owner-groups=+0,2\n--include-inbound-cidrs==10.0.0.0/8\n--ipv4=off\n-o\niptables")
+	f.Add("print\n-b\n+*\n-d\n=\n--drop-invalid\n--exclude-inbound-cidrs\n=fd00::/8,10.0.0.1\n-o\nyaml")
 	f.Fuzz(func(t *testing.T, line string) {
 		args := strings.Split(line, "\n")
 		args[0] = "print"
