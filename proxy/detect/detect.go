@@ -119,8 +119,8 @@ func Run(ctx context.Context, client *net.TCPConn, dial Dial, o Options) (Result
 	server.Go(func() { d.listenToServer(ctx) })
 	protocol, said, err := d.listenToClient(ctx)
 	d.decide(protocol)
-	if err != nil {
-		cancel()
+	if err != nil || o.findsEndpoints(protocol) {
+		cancel() // what is not connected by now is not waited for
 	}
 	server.Wait()
 	stop()
