@@ -48,7 +48,7 @@ func TestDetectWithoutPrograms(t *testing.T) {
 	testnet.New(t).Do(t, func() error {
 		code, out, _ := runWith(t, cli.Backends(), nil, "detect")
 		lines := strings.Split(out, "\n")
-		if code != cli.ExitOK || !strings.Contains(lines[1], "nftables         yes, auto takes it") || !strings.Contains(lines[2], "no ") || !strings.Contains(lines[2], "iptables-nft-") {
+		if code != cli.ExitOK || !strings.Contains(lines[1], "nftables         yes, auto takes it") || !strings.Contains(lines[2], "no ") || !strings.Contains(lines[2], "find iptables-nft: ") {
 			t.Errorf("exit code %d:\n%s", code, out)
 		}
 		return nil

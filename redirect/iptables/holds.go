@@ -60,7 +60,7 @@ func (b Backend) legacyHolds(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	found, err := set.survey(ctx)
+	found, err := set.survey(ctx, runner{})
 	return err == nil && found.holdsOurs(), err
 }
 

@@ -40,12 +40,12 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (changed bool, err 
 	if err != nil {
 		return false, err
 	}
-	release, err := nslock.Acquire(ctx)
+	lock, err := nslock.Acquire(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer release()
-	return ipv6.Around(want.dialSource, func() (bool, error) { return b.write(ctx, want) })
+	defer lock.Release()
+	return ipv6.Around(want.dialSource, func() (bool, error) { return b.write(ctx, runner{lock.File()}, want) })
 }
 
 // Check implements redirect.Backend.
@@ -54,7 +54,7 @@ func (b Backend) Check(ctx context.Context, p redirect.Plan) error {
 	if err != nil {
 		return err
 	}
-	found, err := b.survey(ctx, want)
+	found, err := b.survey(ctx, runner{}, want)
 	if err != nil {
 		return err
 	}
@@ -79,12 +79,12 @@ func (b Backend) Check(ctx context.Context, p redirect.Plan) error {
 // forgets the translation of connections that are open, so the pod's proxy
 // should have gone before.
 func (b Backend) Remove(ctx context.Context) error {
-	release, err := nslock.Acquire(ctx)
+	lock, err := nslock.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	defer release()
-	found, err := b.survey(ctx, wanted{})
+	defer lock.Release()
+	found, err := b.survey(ctx, runner{lock.File()}, wanted{})
 	if err != nil {
 		return err
 	}
@@ -120,8 +120,8 @@ func (b Backend) hasIPv6() (bool, error) {
 
 // write makes the first variant that can hold our rules and nothing else of ours,
 // and the others hold nothing of ours.
-func (b Backend) write(ctx context.Context, want wanted) (changed bool, err error) {
-	found, err := b.survey(ctx, want)
+func (b Backend) write(ctx context.Context, r runner, want wanted) (changed bool, err error) {
+	found, err := b.survey(ctx, r, want)
 	if err != nil {
 		return false, err
 	}
@@ -151,7 +151,7 @@ func (b Backend) allows(s surveyed) bool { return b.Variant == Auto || b.Variant
 
 // survey reads what each usable variant holds, in the order in which Apply
 // tries them.
-func (b Backend) survey(ctx context.Context, want wanted) ([]surveyed, error) {
+func (b Backend) survey(ctx context.Context, r runner, want wanted) ([]surveyed, error) {
 	available, err := b.hasIPv6()
 	if err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func (b Backend) survey(ctx context.Context, want wanted) ([]surveyed, error) {
 	var found []surveyed
 	var refusals []error
 	for _, set := range sets {
-		s, err := set.survey(ctx)
+		s, err := set.survey(ctx, r)
 		if err != nil {
 			refusals = append(refusals, err)
 			continue

@@ -23,21 +23,28 @@ import (
 // this is none of a pod.
 const maxOutput = 32 << 20 // bytes
 
+// runner starts programs that hold the lock on the namespace with us, where we
+// have it: a restore that is killed may still be in the midst of its commit.
+type runner struct {
+	lock *os.File
+}
+
 // surveyed is a variant and what it holds.
 type surveyed struct {
+	runner  runner
 	toolset toolset
 	dumps   map[redirect.Family]dump
 }
 
 // survey reads all tables that exist. Naming a table would make it.
-func (s toolset) survey(ctx context.Context) (surveyed, error) {
+func (s toolset) survey(ctx context.Context, r runner) (surveyed, error) {
 	// Without it the legacy variant lists nothing, and says nothing of it.
 	if _, err := os.Stat("/proc/thread-self/net"); err != nil {
 		return surveyed{}, fmt.Errorf("find the tables of %v: %w (/proc must be mounted)", s.variant, err)
 	}
-	out := surveyed{s, make(map[redirect.Family]dump)}
+	out := surveyed{r, s, make(map[redirect.Family]dump)}
 	for f, t := range s.tools {
-		text, err := run(ctx, "", t.save)
+		text, err := r.run(ctx, "", t.save)
 		if err != nil {
 			return surveyed{}, err
 		}
@@ -77,7 +84,7 @@ func (s surveyed) write(ctx context.Context, want wanted) (changed bool, err err
 		if t.waits() {
 			args = append(args, "-w", strconv.Itoa(waitSeconds))
 		}
-		if _, err := run(ctx, restoreText(s.dumps[f], want.of(f)), t.restore, args...); err != nil {
+		if _, err := s.runner.run(ctx, restoreText(s.dumps[f], want.of(f)), t.restore, args...); err != nil {
 			return changed, err
 		}
 		changed = true
@@ -96,7 +103,7 @@ func (s surveyed) dropEmptyHooks(ctx context.Context, t tool, want family) error
 	if s.toolset.variant != NFT {
 		return nil
 	}
-	text, err := run(ctx, "", t.save)
+	text, err := s.runner.run(ctx, "", t.save)
 	if err != nil {
 		return err
 	}
@@ -105,18 +112,21 @@ func (s surveyed) dropEmptyHooks(ctx context.Context, t tool, want family) error
 		return err
 	}
 	for _, hook := range emptyHooks(s.dumps[t.family], now, want) {
-		_ = t.ipt.DeleteChain(hook.table, hook.chain)
+		_, _ = s.runner.run(ctx, "", t.program, "-t", hook.table, "-X", hook.chain)
 	}
 	return nil
 }
 
 // run starts a program in the namespace of the calling thread.
-func run(ctx context.Context, stdin, path string, args ...string) (stdout string, err error) {
+func (r runner) run(ctx context.Context, stdin, path string, args ...string) (stdout string, err error) {
 	var out, errOut bounded
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	cmd.Env = environment()
+	if r.lock != nil {
+		cmd.ExtraFiles = []*os.File{r.lock}
+	}
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("run %s: %w", filepath.Base(path), explain(err, strings.TrimSpace(errOut.String())))
 	}

@@ -40,9 +40,10 @@ const waitSeconds = 5
 
 // tool is one variant's programs for one family.
 type tool struct {
-	family        redirect.Family
-	ipt           *iptables.IPTables
-	save, restore string // paths
+	family redirect.Family
+	ipt    *iptables.IPTables
+
+	program, save, restore string // paths
 }
 
 // toolset is one variant. A family that the kernel lacks has no tool, and one
@@ -124,8 +125,11 @@ func open(f redirect.Family, name string) (tool, error) {
 		proto = iptables.ProtocolIPv6
 	}
 	var err error
-	for program, dst := range map[string]*string{name + "-save": &t.save, name + "-restore": &t.restore} {
-		if *dst, err = exec.LookPath(program); err != nil {
+	for _, program := range []struct {
+		name string
+		dst  *string
+	}{{name, &t.program}, {name + "-save", &t.save}, {name + "-restore", &t.restore}} {
+		if *program.dst, err = exec.LookPath(program.name); err != nil {
 			return tool{}, err
 		}
 	}

@@ -45,11 +45,11 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (bool, error) {
 		return false, err
 	}
 	// Between reading and writing, another process could make a mixture.
-	release, err := nslock.Acquire(ctx)
+	lock, err := nslock.Acquire(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer release()
+	defer lock.Release()
 	return ipv6.Around(want.dialSource, func() (changed bool, err error) {
 		err = converse(ctx, func(s sockets) (err error) {
 			changed, err = s.write(want.tables)
@@ -93,11 +93,11 @@ func (b Backend) Check(ctx context.Context, p redirect.Plan) error {
 // Remove implements redirect.Backend. The kernel forgets the translation of
 // connections that are open, so the pod's proxy should have gone before.
 func (b Backend) Remove(ctx context.Context) error {
-	release, err := nslock.Acquire(ctx)
+	lock, err := nslock.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer lock.Release()
 	_, err = ipv6.Around(false, func() (bool, error) {
 		return true, converse(ctx, func(s sockets) error { return replace(s.first, nil) })
 	})

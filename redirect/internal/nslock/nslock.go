@@ -3,13 +3,15 @@
 // Package nslock is a lock on the network namespace of the calling thread. It
 // keeps two processes from changing the same pod at once, and needs no file
 // system: the namespace itself is what is locked. The kernel frees it when its
-// holder ends, however it ends.
+// holder ends, however it ends: the process, and each program that it gave the
+// lock to.
 package nslock
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,41 +21,53 @@ import (
 // one to some 30 ms.
 const poll = 2 * time.Millisecond
 
+// Lock is held until Release, by whoever has the file.
+type Lock struct {
+	file *os.File
+}
+
 // Acquire waits for the lock until ctx ends. It needs CAP_NET_ADMIN.
-func Acquire(ctx context.Context) (release func(), err error) {
-	fd, err := namespace()
+func Acquire(ctx context.Context) (*Lock, error) {
+	file, err := namespace()
 	if err != nil {
 		return nil, fmt.Errorf("find network namespace: %w", err)
 	}
 	for {
-		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return func() { _ = unix.Close(fd) }, nil
+			return &Lock{file}, nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return nil, errors.Join(fmt.Errorf("lock network namespace: %w", err), unix.Close(fd))
+			return nil, errors.Join(fmt.Errorf("lock network namespace: %w", err), file.Close())
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("lock network namespace: %w (another redirect is at work in it)", ctx.Err()), unix.Close(fd))
+			return nil, errors.Join(fmt.Errorf("lock network namespace: %w (another redirect is at work in it)", ctx.Err()), file.Close())
 		case <-time.After(poll):
 		}
 	}
 }
 
+// Release ends our hold.
+func (l *Lock) Release() { _ = l.file.Close() }
+
+// File is for programs that act for the holder: one that outlives it by a
+// system call, since both were killed, keeps the lock until it is gone.
+func (l *Lock) File() *os.File { return l.file }
+
 // namespace opens the namespace by way of a socket in it (SIOCGSKNS of
 // linux/sockios.h, Linux 4.10), where /proc may not be mounted.
-func namespace() (int, error) {
+func namespace() (*os.File, error) {
 	socket, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
-		return -1, err
+		return nil, err
 	}
 	fd, err := unix.IoctlRetInt(socket, unix.SIOCGSKNS)
 	if errors.Is(err, unix.EPERM) {
 		err = fmt.Errorf("%w (CAP_NET_ADMIN is needed in the pod's network namespace)", err)
 	}
-	if errClose := unix.Close(socket); err == nil && errClose != nil {
-		return -1, errors.Join(errClose, unix.Close(fd))
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(socket))
 	}
-	return fd, err
+	return os.NewFile(uintptr(fd), "network namespace"), unix.Close(socket)
 }

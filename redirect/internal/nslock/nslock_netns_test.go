@@ -7,10 +7,10 @@ package nslock_test
 import (
 	"context"
 	"errors"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/shuntmesh/shunt/redirect/internal/nslock"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
@@ -19,16 +19,16 @@ import (
 // TestOneHolderANamespace: a second one waits, and another namespace is free.
 func TestOneHolderANamespace(t *testing.T) {
 	here, there := testnet.New(t), testnet.New(t)
-	acquire := func(ns *testnet.Namespace) (release func(), err error) {
+	acquire := func(ns *testnet.Namespace) (lock *nslock.Lock, err error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		ns.Do(t, func() error {
-			release, err = nslock.Acquire(ctx)
+			lock, err = nslock.Acquire(ctx)
 			return nil
 		})
-		return release, err
+		return lock, err
 	}
-	release, err := acquire(here)
+	lock, err := acquire(here)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,36 +39,50 @@ func TestOneHolderANamespace(t *testing.T) {
 	if err != nil {
 		t.Errorf("another namespace: %v", err)
 	} else {
-		other()
+		other.Release()
 	}
-	release()
+	lock.Release()
 	again, err := acquire(here)
 	if err != nil {
 		t.Fatalf("after the release: %v", err)
 	}
-	again()
+	again.Release()
 }
 
-// TestReachesNoChild: a program that is started under the lock doesn't keep it.
-func TestReachesNoChild(t *testing.T) {
-	testnet.New(t).Do(t, func() error {
-		before, err := nslock.Acquire(t.Context())
-		if err != nil {
-			return err
-		}
-		defer before()
-		for fd := range 64 {
-			flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-			var stat unix.Stat_t
-			if err == nil && unix.Fstat(fd, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFREG && isNamespace(fd) && flags&unix.FD_CLOEXEC == 0 {
-				t.Errorf("descriptor %d of a namespace is inherited", fd)
+// TestProgramsKeepTheLock that they are given, and no others.
+func TestProgramsKeepTheLock(t *testing.T) {
+	for _, given := range []bool{true, false} {
+		testnet.New(t).Do(t, func() error {
+			lock, err := nslock.Acquire(t.Context())
+			if err != nil {
+				return err
 			}
-		}
-		return nil
-	})
-}
-
-func isNamespace(fd int) bool {
-	var fs unix.Statfs_t
-	return unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.NSFS_MAGIC
+			cmd := exec.Command("sleep", "60")
+			if given {
+				cmd.ExtraFiles = []*os.File{lock.File()}
+			}
+			if err := cmd.Start(); err != nil {
+				return err
+			}
+			lock.Release()
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			again, err := nslock.Acquire(ctx)
+			if err == nil {
+				again.Release()
+			}
+			if (err != nil) != given {
+				t.Errorf("a program that was given the lock: %v; acquire behind its holder: %v", given, err)
+			}
+			if err := cmd.Process.Kill(); err != nil {
+				return err
+			}
+			_ = cmd.Wait() // it was killed
+			again, err = nslock.Acquire(t.Context())
+			if err == nil {
+				again.Release()
+			}
+			return err
+		})
+	}
 }
