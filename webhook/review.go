@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
+	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/webhook/inject"
 )
 
@@ -33,7 +34,7 @@ const (
 
 // notPodCreation is the reason for leaving alone what a broader registration
 // than ours may send.
-const notPodCreation inject.Reason = "not-a-pod-creation"
+const notPodCreation inject.Reason = "NotAPodCreation"
 
 // Answer is what Review decided, for the wire and for the log.
 type Answer struct {
@@ -95,20 +96,26 @@ func decide(req *admissionv1.AdmissionRequest, o inject.Options) (Answer, *admis
 		return refused(Answer{Pod: req.Name}, fmt.Errorf("parse pod: %w", err))
 	}
 	answer := Answer{Pod: podName(pod)}
-	d, err := inject.Decide(pod, o)
+	d, err := inject.Decide(pod, namespaceOf(req), o)
 	if err != nil {
 		return refused(answer, err)
 	}
-	if d.Add == nil {
-		return skipped(answer, d.Skip, d.Skip.Words())
+	if !d.Injected() {
+		return skipped(answer, d.Reason, d.Reason.Words())
 	}
-	patch, err := patchOf(pod, d.Add)
+	patch, err := json.Marshal(d.Patch)
 	if err != nil {
-		return refused(answer, err)
+		return refused(answer, fmt.Errorf("encode patch: %w", err))
 	}
 	answer.Verdict = Injected
 	kind := admissionv1.PatchTypeJSONPatch
-	return answer, &admissionv1.AdmissionResponse{Allowed: true, Patch: patch, PatchType: &kind}
+	return answer, &admissionv1.AdmissionResponse{Allowed: true, Patch: patch, PatchType: &kind, Warnings: d.Warnings}
+}
+
+// namespaceOf takes for labelled the namespace of a pod that doesn't say
+// anything itself: the API server would not have called otherwise.
+func namespaceOf(req *admissionv1.AdmissionRequest) inject.Namespace {
+	return inject.Namespace{Name: req.Namespace, Labels: map[string]string{contract.LabelInject: contract.InjectEnabled}}
 }
 
 func podCreation(req *admissionv1.AdmissionRequest) bool {

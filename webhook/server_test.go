@@ -153,7 +153,7 @@ func TestServer(t *testing.T) {
 	_, text := r.control(t, "/metrics")
 	for _, want := range []string{
 		"shunt_webhook_injected_total 1\n", // the dry run is not counted
-		`shunt_webhook_skipped_total{reason="already-injected"} 1`,
+		`shunt_webhook_skipped_total{reason="AlreadyInjected"} 1`,
 		"shunt_webhook_refused_total 1\n",
 		"shunt_webhook_malformed_requests_total 0\n",
 		"shunt_webhook_review_duration_seconds_count 3\n",

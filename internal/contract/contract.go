@@ -58,6 +58,19 @@ const (
 	AnnotationStatus = "shunt.dev/status" // written by the webhook: JSON, see webhook/inject
 )
 
+// Istio's switches: on a pod (label or annotation; "true", "false") and on a
+// namespace (label; "enabled", "disabled").
+const (
+	IstioLabelInject    = "sidecar.istio.io/inject"
+	IstioLabelNamespace = "istio-injection"
+)
+
+// SystemNamespaces returns the namespaces whose pods never get a proxy: the
+// cluster, or the mesh itself, must be able to start without it.
+func SystemNamespaces() []string {
+	return []string{"kube-system", "kube-public", "kube-node-lease", SystemNamespace}
+}
+
 // Annotations on a pod that choose what is redirected. Each has Istio's key as
 // an alias; our own key beats its alias.
 const (

@@ -4,7 +4,6 @@ package inject_test
 
 import (
 	"encoding/json"
-	"slices"
 	"strings"
 	"testing"
 
@@ -46,12 +45,12 @@ func TestAnnotationsBecomeFlags(t *testing.T) {
 	for _, tt := range tests {
 		pod := simplePod()
 		pod.Annotations = tt.annotations
-		d, err := inject.Decide(pod, options())
-		if err != nil || d.Add == nil {
+		d, err := inject.Decide(pod, namespace(), options())
+		if err != nil || !d.Injected() {
 			t.Errorf("%s: Decide = %+v, %v", tt.name, d, err)
 			continue
 		}
-		command := d.Add.InitContainers[0].Command
+		command := apply(t, d, pod).Spec.InitContainers[0].Command
 		base := []string{"redirect", "apply", "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT"}
 		if diff := cmp.Diff(append(base, flagsOf(tt.want)...), command); diff != "" {
 			t.Errorf("%s: command (-want +got):\n%s", tt.name, diff)
@@ -107,7 +106,7 @@ func TestRefusals(t *testing.T) {
 	for _, tt := range tests {
 		pod := simplePod()
 		tt.change(pod)
-		d, err := inject.Decide(pod, options())
+		d, err := inject.Decide(pod, namespace(), options())
 		if err == nil {
 			t.Errorf("%s: Decide = %+v, want a refusal", tt.name, d)
 			continue
@@ -125,12 +124,12 @@ func TestStaleStatusIsReplaced(t *testing.T) {
 	for _, stale := range []string{`{"version":"9"}`, "nonsense", ""} {
 		pod := simplePod()
 		pod.Annotations = map[string]string{contract.AnnotationStatus: stale}
-		d, err := inject.Decide(pod, options())
-		if err != nil || d.Add == nil {
+		d, err := inject.Decide(pod, namespace(), options())
+		if err != nil || !d.Injected() {
 			t.Fatalf("status %q: Decide = %+v, %v; want an injection", stale, d, err)
 		}
 		var got inject.Status
-		if err := json.Unmarshal([]byte(d.Apply(pod).Annotations[contract.AnnotationStatus]), &got); err != nil {
+		if err := json.Unmarshal([]byte(apply(t, d, pod).Annotations[contract.AnnotationStatus]), &got); err != nil {
 			t.Fatal(err)
 		}
 		want := inject.Status{Version: "0.1.0", Interception: inject.InterceptionInit, Containers: []string{"shunt-init", "shunt-proxy"}, Volumes: []string{"shunt-proxy", "shunt-token"}}
@@ -144,20 +143,20 @@ func TestStaleStatusIsReplaced(t *testing.T) {
 // second pass too.
 func TestSecondPassStillChecksUsers(t *testing.T) {
 	pod := simplePod()
-	d, err := inject.Decide(pod, options())
+	d, err := inject.Decide(pod, namespace(), options())
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := d.Apply(pod)
+	again := apply(t, d, pod)
 	again.Spec.Containers = append(again.Spec.Containers, corev1.Container{Name: "late", SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(1337))}})
-	if d, err := inject.Decide(again, options()); err == nil {
+	if d, err := inject.Decide(again, namespace(), options()); err == nil {
 		t.Errorf("Decide = %+v, want a refusal", d)
 	}
 }
 
 func TestEveryReasonHasWords(t *testing.T) {
-	for _, r := range []inject.Reason{inject.AlreadyInjected, inject.HostNetwork, inject.MirrorPod, inject.OptedOut, inject.Windows} {
-		if words := r.Words(); len(words) < 20 || !slices.Contains(strings.Fields(words), "pod") {
+	for _, r := range inject.Reasons() {
+		if words := r.Words(); len(words) < 20 || !strings.Contains(words, "pod") {
 			t.Errorf("%s: words %q say too little", r, words)
 		}
 	}

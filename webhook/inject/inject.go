@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package inject decides what the webhook adds to a pod. It is pure: pod and
-// options in, a decision out; no I/O, no clock, no API server, no text
-// templates. Everything that admission promises about a pod is decided and
+// Package inject decides what the webhook adds to a pod. It is pure: pod,
+// namespace and options in, a decision out; no I/O, no clock, no API server, no
+// text templates. Everything that admission promises about a pod is decided and
 // tested here; package webhook only carries the decision.
 package inject
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/shuntmesh/shunt/internal/contract"
 )
@@ -20,85 +21,105 @@ const annotationDefaultContainer = "kubectl.kubernetes.io/default-container"
 type Options struct {
 	Image            string            // of the data plane, for both containers
 	PullPolicy       corev1.PullPolicy // "" leaves it to Kubernetes
+	PullSecrets      []string          // names of Secrets that Image is pulled with; added to the pod's own
 	DiscoveryAddress string            // host:port; "" makes the proxy pass everything through
 	DiscoveryCA      string            // PEM bundle that the proxy trusts discovery by
 	Version          string            // written into the status annotation
+
+	// ClassicSidecars is set where the cluster has no native sidecars (KEP-753;
+	// on by default since Kubernetes 1.29). A pod's annotation beats it.
+	ClassicSidecars bool
+	// IstioCompat honours Istio's switches that turn injection on: the
+	// namespace's label istio-injection, and sidecar.istio.io/inject: "true".
+	// Those that turn it off are always honoured.
+	IstioCompat bool
+
+	// What decides when neither the pod nor its namespace does: a pod whose
+	// labels match one of Never gets no proxy, else one that matches Always
+	// does, else ByDefault says.
+	Never, Always []labels.Selector
+	ByDefault     bool
 }
 
-// Addition is what is added to a pod. Nothing that a user wrote is ever
-// changed or taken away, so adding is all there is.
-type Addition struct {
-	Annotations    map[string]string  // set one by one
-	InitContainers []corev1.Container // put before all others, in this order
-	Volumes        []corev1.Volume    // put after all others, in this order
+// Namespace is what of a pod's namespace counts for its injection.
+type Namespace struct {
+	Name        string // as in the request; a pod's own field may be empty
+	Labels      map[string]string
+	Annotations map[string]string // hold for every pod that doesn't say otherwise
 }
 
-// Decision says what becomes of a pod: it is left alone for a reason, or
-// something is added to it. Exactly one of the fields is set.
+// Decision says what becomes of a pod, and why.
 type Decision struct {
-	Skip Reason
-	Add  *Addition
+	Reason   Reason      // why it is injected, or why not
+	Patch    []Operation // to the pod; nil leaves it alone
+	Warnings []string    // for the pod's author: what was read and not applied
 }
+
+// Injected reports whether the pod gets a proxy now.
+func (d Decision) Injected() bool { return len(d.Patch) > 0 }
+
+// Refusal is an error that tells the pod's author what to correct: the pod must
+// not be created as it is.
+type Refusal struct {
+	Reason Reason
+	Err    error
+}
+
+// Error returns the words for the author.
+func (r *Refusal) Error() string { return r.Err.Error() }
+
+// Unwrap returns what was found.
+func (r *Refusal) Unwrap() error { return r.Err }
 
 // Decide says what becomes of pod, which it does not change. An error is a
-// refusal: it tells the pod's author what to correct, and the pod must not be
-// created.
+// *Refusal.
 //
 // A pod that already went through is left alone, so the API server may call
 // again after other webhooks have changed it (reinvocationPolicy: IfNeeded).
 // Its annotations and users are checked again even so: a webhook that adds a
 // container with the proxy's uid must not open a way around the proxy.
-func Decide(pod *corev1.Pod, o Options) (Decision, error) {
-	if why := skipReason(pod); why != "" {
-		return Decision{Skip: why}, nil
+func Decide(pod *corev1.Pod, ns Namespace, o Options) (Decision, error) {
+	why, err := judge(pod, ns, o)
+	if err != nil {
+		return Decision{}, &Refusal{BadSwitch, err}
 	}
-	if err := checkInjectValue(pod); err != nil {
-		return Decision{}, err
+	if !why.Injects() {
+		return Decision{Reason: why}, nil
 	}
 	if err := checkKnown(pod.Annotations); err != nil {
-		return Decision{}, err
+		return Decision{}, &Refusal{BadAnnotation, err}
 	}
 	flags, err := captureFlags(pod.Annotations)
 	if err != nil {
-		return Decision{}, err
+		return Decision{}, &Refusal{BadAnnotation, err}
 	}
 	if err := checkUsers(pod); err != nil {
-		return Decision{}, err
+		return Decision{}, &Refusal{ProxyUser, err}
 	}
 	if injected(pod) {
-		return Decision{Skip: AlreadyInjected}, nil
+		return Decision{Reason: AlreadyInjected}, nil
 	}
 	if err := checkNames(pod); err != nil {
-		return Decision{}, err
+		return Decision{}, &Refusal{TakenName, err}
 	}
-	return Decision{Add: addition(pod, o, flags)}, nil
+	return Decision{Reason: why, Patch: patchOf(pod, additionOf(pod, o, flags))}, nil
 }
 
-func addition(pod *corev1.Pod, o Options, flags []string) *Addition {
-	a := &Addition{
-		InitContainers: []corev1.Container{initContainer(o, flags), proxyContainer(o)},
-		Volumes:        volumes(),
+// addition is what is added to a pod.
+type addition struct {
+	annotations    map[string]string  // set one by one
+	initContainers []corev1.Container // put before all others, in this order
+	volumes        []corev1.Volume    // put after all others, in this order
+}
+
+func additionOf(pod *corev1.Pod, o Options, flags []string) *addition {
+	a := &addition{
+		initContainers: []corev1.Container{initContainer(o, flags), proxyContainer(o)},
+		volumes:        volumes(),
 	}
-	a.Annotations = map[string]string{contract.AnnotationStatus: statusOf(a, o.Version)}
+	a.annotations = map[string]string{contract.AnnotationStatus: statusOf(a, o.Version)}
 	if _, set := pod.Annotations[annotationDefaultContainer]; !set && len(pod.Spec.Containers) > 0 {
-		a.Annotations[annotationDefaultContainer] = pod.Spec.Containers[0].Name
+		a.annotations[annotationDefaultContainer] = pod.Spec.Containers[0].Name
 	}
 	return a
-}
-
-// Apply returns a copy of pod with what d adds.
-func (d Decision) Apply(pod *corev1.Pod) *corev1.Pod {
-	out := pod.DeepCopy()
-	if d.Add == nil {
-		return out
-	}
-	if out.Annotations == nil {
-		out.Annotations = make(map[string]string, len(d.Add.Annotations))
-	}
-	for key, value := range d.Add.Annotations {
-		out.Annotations[key] = value
-	}
-	out.Spec.InitContainers = append(append([]corev1.Container{}, d.Add.InitContainers...), out.Spec.InitContainers...)
-	out.Spec.Volumes = append(out.Spec.Volumes, d.Add.Volumes...)
-	return out
 }

@@ -3,6 +3,8 @@
 package inject_test
 
 import (
+	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -10,9 +12,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	corev1 "k8s.io/api/core/v1"
+	"pgregory.net/rapid"
 	"sigs.k8s.io/yaml"
 
+	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/webhook/inject"
 )
 
@@ -26,6 +31,43 @@ func options() inject.Options {
 		DiscoveryCA:      "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n",
 		Version:          "0.1.0",
 	}
+}
+
+// namespace is labelled, as the API server's selectors leave it.
+func namespace() inject.Namespace {
+	return inject.Namespace{Name: "shop", Labels: map[string]string{contract.LabelInject: contract.InjectEnabled}}
+}
+
+// apply returns pod as the API server has it after d.
+func apply(t rapid.TB, d inject.Decision, pod *corev1.Pod) *corev1.Pod {
+	t.Helper()
+	out := new(corev1.Pod)
+	if err := json.Unmarshal(applyTo(t, d.Patch, toJSON(t, pod)), out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func applyTo(t rapid.TB, patch []inject.Operation, object []byte) []byte {
+	t.Helper()
+	steps, err := jsonpatch.DecodePatch(toJSON(t, append([]inject.Operation{}, patch...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := steps.Apply(object)
+	if err != nil {
+		t.Fatalf("apply %s to %s: %v", toJSON(t, patch), object, err)
+	}
+	return out
+}
+
+func toJSON(t rapid.TB, v any) []byte {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 func readPod(t testing.TB, path string) *corev1.Pod {
@@ -45,14 +87,14 @@ func readPod(t testing.TB, path string) *corev1.Pod {
 // refusal as comments.
 func outcome(t *testing.T, pod *corev1.Pod) string {
 	t.Helper()
-	d, err := inject.Decide(pod, options())
-	switch {
-	case err != nil:
-		return "# refused: " + err.Error() + "\n"
-	case d.Skip != "":
-		return "# skipped (" + string(d.Skip) + "): " + d.Skip.Words() + "\n"
+	d, err := inject.Decide(pod, namespace(), options())
+	if refusal := new(inject.Refusal); errors.As(err, &refusal) {
+		return "# refused (" + string(refusal.Reason) + "): " + err.Error() + "\n"
 	}
-	text, err := yaml.Marshal(d.Apply(pod))
+	if !d.Injected() {
+		return "# skipped (" + string(d.Reason) + "): " + d.Reason.Words() + "\n"
+	}
+	text, err := yaml.Marshal(apply(t, d, pod))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +154,8 @@ func TestGoldenSecondPass(t *testing.T) {
 		if len(pod.Spec.Containers) == 0 {
 			continue // words alone
 		}
-		d, err := inject.Decide(pod, options())
-		if err != nil || d.Skip != inject.AlreadyInjected || d.Add != nil {
+		d, err := inject.Decide(pod, namespace(), options())
+		if err != nil || d.Reason != inject.AlreadyInjected || d.Injected() {
 			t.Errorf("%s: second pass: %+v, %v; want %s", path, d, err, inject.AlreadyInjected)
 		}
 	}

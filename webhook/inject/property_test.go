@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	"pgregory.net/rapid"
 
@@ -19,19 +20,16 @@ import (
 func TestNothingIsLost(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pod := drawPod(t)
-		d, err := inject.Decide(pod, options())
-		if err != nil || d.Add == nil {
-			if diff := cmp.Diff(pod, d.Apply(pod)); diff != "" {
-				t.Fatalf("a pod that is not injected changed (-in +out):\n%s", diff)
-			}
+		d, err := inject.Decide(pod, namespace(), options())
+		if err != nil || !d.Injected() {
 			return
 		}
-		out := d.Apply(pod)
-		if diff := cmp.Diff(withoutOurs(pod, pod), withoutOurs(out, pod)); diff != "" {
+		out := apply(t, d, pod)
+		if diff := cmp.Diff(withoutOurs(pod, pod), withoutOurs(out, pod), cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("lost or changed (-in +out):\n%s", diff)
 		}
-		again, err := inject.Decide(out, options())
-		if err != nil || again.Skip != inject.AlreadyInjected {
+		again, err := inject.Decide(out, namespace(), options())
+		if err != nil || again.Reason != inject.AlreadyInjected {
 			t.Fatalf("second pass: %+v, %v", again, err)
 		}
 	})
@@ -112,14 +110,14 @@ func FuzzAnnotations(f *testing.F) {
 	f.Fuzz(func(t *testing.T, key, value string) {
 		pod := simplePod()
 		pod.Annotations = map[string]string{key: value}
-		d, err := inject.Decide(pod, options())
+		d, err := inject.Decide(pod, namespace(), options())
 		if err != nil {
 			if !strings.Contains(err.Error(), key) {
 				t.Errorf("error %q does not name the key %q", err, key)
 			}
 			return
 		}
-		if out := d.Apply(pod); d.Add != nil && key != contract.AnnotationStatus && out.Annotations[key] != value {
+		if out := apply(t, d, pod); d.Injected() && key != contract.AnnotationStatus && out.Annotations[key] != value {
 			t.Errorf("annotation %q became %q", value, out.Annotations[key])
 		}
 	})
@@ -127,10 +125,10 @@ func FuzzAnnotations(f *testing.F) {
 
 func BenchmarkDecide(b *testing.B) {
 	pod := readPod(b, "testdata/annotations-ours.yaml")
-	o := options()
+	ns, o := namespace(), options()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := inject.Decide(pod, o); err != nil {
+		if _, err := inject.Decide(pod, ns, o); err != nil {
 			b.Fatal(err)
 		}
 	}

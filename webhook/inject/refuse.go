@@ -10,24 +10,6 @@ import (
 	"github.com/shuntmesh/shunt/internal/contract"
 )
 
-// checkInjectValue refuses a misspelt switch: "false" or "Disabled" on a pod in
-// a labelled namespace would be injected against its author's wish.
-func checkInjectValue(pod *corev1.Pod) error {
-	if err := checkSwitch("label", pod.Labels); err != nil {
-		return err
-	}
-	return checkSwitch("annotation", pod.Annotations)
-}
-
-func checkSwitch(kind string, values map[string]string) error {
-	value, set := values[contract.LabelInject]
-	if !set || value == contract.InjectEnabled || value == contract.InjectDisabled {
-		return nil
-	}
-	return fmt.Errorf("read %s %s: %q is unknown (allowed: %s, %s)",
-		kind, contract.LabelInject, value, contract.InjectEnabled, contract.InjectDisabled)
-}
-
 // checkUsers refuses pods whose containers run as the proxy's uid or gid: the
 // redirection lets that user's traffic pass. The pod's own setting is refused
 // even where each container overrides it, since containers that are added

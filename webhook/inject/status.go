@@ -22,12 +22,12 @@ type Status struct {
 	Volumes      []string `json:"volumes"`
 }
 
-func statusOf(a *Addition, version string) string {
+func statusOf(a *addition, version string) string {
 	s := Status{Version: version, Interception: InterceptionInit}
-	for _, c := range a.InitContainers {
+	for _, c := range a.initContainers {
 		s.Containers = append(s.Containers, c.Name)
 	}
-	for _, v := range a.Volumes {
+	for _, v := range a.volumes {
 		s.Volumes = append(s.Volumes, v.Name)
 	}
 	text, err := json.Marshal(s)
