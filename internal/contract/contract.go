@@ -40,8 +40,10 @@ const (
 	DiscoveryAudience   = "shunt-discovery" // audience of the proxy's projected token
 	CASecret            = "shunt-ca"        // holds the mesh's certificate authority
 	ClusterDomain       = "cluster.local"
-	ProxyVolume         = "shunt-proxy" // the proxy's own emptyDir
-	TokenVolume         = "shunt-token" // the projected token
+	ProxyVolume         = "shunt-proxy"    // the proxy's own emptyDir
+	TokenVolume         = "shunt-token"    // the projected token
+	NoTokenVolume       = "shunt-no-token" // empty; stands where the API server would put the pod's own token
+	ServiceAccountDir   = "/var/run/secrets/kubernetes.io/serviceaccount"
 	AdminSocket         = "/run/shunt/admin.sock"
 	TokenFile           = "/var/run/secrets/shunt/token"
 	EnvDiscoveryCA      = "SHUNT_DISCOVERY_CA" // PEM bundle, written into the pod by the webhook
@@ -49,56 +51,13 @@ const (
 	InboundDialSourceV6 = "::6"
 )
 
-// LabelInject on a namespace or a pod turns injection on or off. The pod's
-// label beats the namespace's.
-const (
-	LabelInject      = "shunt.dev/inject"
-	InjectEnabled    = "enabled"
-	InjectDisabled   = "disabled"
-	AnnotationStatus = "shunt.dev/status" // written by the webhook: JSON, see webhook/inject
-)
-
-// Istio's switches: on a pod (label or annotation; "true", "false") and on a
-// namespace (label; "enabled", "disabled").
-const (
-	IstioLabelInject    = "sidecar.istio.io/inject"
-	IstioLabelNamespace = "istio-injection"
-)
-
-// SystemNamespaces returns the namespaces whose pods never get a proxy: the
-// cluster, or the mesh itself, must be able to start without it.
-func SystemNamespaces() []string {
-	return []string{"kube-system", "kube-public", "kube-node-lease", SystemNamespace}
+// ProxyEnv returns the environment variables that the webhook gives the proxy.
+func ProxyEnv() []string {
+	return []string{"POD_NAME", "POD_NAMESPACE", "NODE_NAME", "POD_IPS", EnvDiscoveryCA}
 }
 
-// Annotations on a pod that choose what is redirected. Each has Istio's key as
-// an alias; our own key beats its alias.
-const (
-	AnnotationIncludeInboundPorts   = "shunt.dev/include-inbound-ports"
-	AnnotationExcludeInboundPorts   = "shunt.dev/exclude-inbound-ports"
-	AnnotationIncludeOutboundPorts  = "shunt.dev/include-outbound-ports"
-	AnnotationExcludeOutboundPorts  = "shunt.dev/exclude-outbound-ports"
-	AnnotationIncludeOutboundRanges = "shunt.dev/include-outbound-cidrs"
-	AnnotationExcludeOutboundRanges = "shunt.dev/exclude-outbound-cidrs"
-)
-
-// IstioAlias returns Istio's key for one of our annotations, or "" when Istio
-// has none.
-func IstioAlias(key string) string {
-	switch key {
-	case AnnotationIncludeInboundPorts:
-		return "traffic.sidecar.istio.io/includeInboundPorts"
-	case AnnotationExcludeInboundPorts:
-		return "traffic.sidecar.istio.io/excludeInboundPorts"
-	case AnnotationIncludeOutboundPorts:
-		return "traffic.sidecar.istio.io/includeOutboundPorts"
-	case AnnotationExcludeOutboundPorts:
-		return "traffic.sidecar.istio.io/excludeOutboundPorts"
-	case AnnotationIncludeOutboundRanges:
-		return "traffic.sidecar.istio.io/includeOutboundIPRanges"
-	case AnnotationExcludeOutboundRanges:
-		return "traffic.sidecar.istio.io/excludeOutboundIPRanges"
-	default:
-		return ""
-	}
+// ProxyPorts returns the TCP ports that the proxy takes in every injected pod,
+// or will take; no container of the pod may listen on them.
+func ProxyPorts() []int32 {
+	return []int32{PortAdmin, PortOutbound, PortInbound, PortTunnel, PortAppMetrics, PortReady, PortDNS, PortProxyMetrics}
 }

@@ -14,60 +14,6 @@ import (
 	"github.com/shuntmesh/shunt/webhook/inject"
 )
 
-func TestAnnotationsBecomeFlags(t *testing.T) {
-	tests := []struct {
-		name        string
-		annotations map[string]string
-		want        string // the flags after "-m REDIRECT", joined by spaces; '' is an empty value
-	}{
-		{name: "nothing said", want: "-i * -x '' -b * -d 15090,15021,15020"},
-		{
-			name:        "all of ours",
-			annotations: map[string]string{contract.AnnotationIncludeInboundPorts: "80, 8000-8010", contract.AnnotationExcludeInboundPorts: "8081,9000-9010", contract.AnnotationIncludeOutboundPorts: "443", contract.AnnotationExcludeOutboundPorts: "5432", contract.AnnotationIncludeOutboundRanges: "10.1.2.3/8, fd00::1/8", contract.AnnotationExcludeOutboundRanges: "192.0.2.1"},
-			want:        "-i 10.0.0.0/8,fd00::/8 -x 192.0.2.1/32 -b 80,8000-8010 -d 15090,15021,15020,8081,9000-9010 -o 5432 -q 443",
-		},
-		{
-			name:        "Istio's words",
-			annotations: map[string]string{"traffic.sidecar.istio.io/excludeInboundPorts": "8081", "traffic.sidecar.istio.io/excludeOutboundIPRanges": "10.0.0.0/8", "traffic.sidecar.istio.io/includeOutboundIPRanges": "*"},
-			want:        "-i * -x 10.0.0.0/8 -b * -d 15090,15021,15020,8081",
-		},
-		{
-			name:        "ours beats the alias, even a broken one",
-			annotations: map[string]string{"traffic.sidecar.istio.io/excludeOutboundPorts": "nonsense", contract.AnnotationExcludeOutboundPorts: "6379"},
-			want:        "-i * -x '' -b * -d 15090,15021,15020 -o 6379",
-		},
-		{
-			name:        "empty includes switch a direction off",
-			annotations: map[string]string{contract.AnnotationIncludeInboundPorts: "", contract.AnnotationIncludeOutboundRanges: "", contract.AnnotationExcludeOutboundPorts: ""},
-			want:        "-i '' -x '' -b '' -d 15090,15021,15020",
-		},
-	}
-	for _, tt := range tests {
-		pod := simplePod()
-		pod.Annotations = tt.annotations
-		d, err := inject.Decide(pod, namespace(), options())
-		if err != nil || !d.Injected() {
-			t.Errorf("%s: Decide = %+v, %v", tt.name, d, err)
-			continue
-		}
-		command := apply(t, d, pod).Spec.InitContainers[0].Command
-		base := []string{"redirect", "apply", "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT"}
-		if diff := cmp.Diff(append(base, flagsOf(tt.want)...), command); diff != "" {
-			t.Errorf("%s: command (-want +got):\n%s", tt.name, diff)
-		}
-	}
-}
-
-func flagsOf(text string) []string {
-	fields := strings.Fields(text)
-	for i, f := range fields {
-		if f == "''" {
-			fields[i] = ""
-		}
-	}
-	return fields
-}
-
 func TestRefusals(t *testing.T) {
 	annotate := func(key, value string) func(*corev1.Pod) {
 		return func(p *corev1.Pod) { p.Annotations = map[string]string{key: value} }
@@ -84,7 +30,7 @@ func TestRefusals(t *testing.T) {
 		{"CIDR that is none", annotate(contract.AnnotationExcludeOutboundRanges, "10.0.0.0/33"), []string{contract.AnnotationExcludeOutboundRanges, `"10.0.0.0/33"`, "10.0.0.0/8 or fd00::/8"}},
 		{"bad alias", annotate("traffic.sidecar.istio.io/excludeOutboundPorts", "65536"), []string{"traffic.sidecar.istio.io/excludeOutboundPorts", `"65536"`, "1 to 65535"}},
 		{"slip in a key", annotate("shunt.dev/exclude-inbound-port", "80"), []string{"shunt.dev/exclude-inbound-port:", "did you mean shunt.dev/exclude-inbound-ports?", contract.AnnotationIncludeOutboundRanges}},
-		{"far-off key", annotate("shunt.dev/colour", "red"), []string{"shunt.dev/colour", "known: shunt.dev/exclude-inbound-ports, "}},
+		{"far-off key", annotate("shunt.dev/colour", "red"), []string{"shunt.dev/colour", "allowed: shunt.dev/drain-timeout, "}},
 		{"label that is neither", func(p *corev1.Pod) { p.Labels = map[string]string{contract.LabelInject: "false"} }, []string{"label shunt.dev/inject", `"false"`, "enabled, disabled"}},
 		{"annotation that is neither", annotate(contract.LabelInject, "no"), []string{"annotation shunt.dev/inject", `"no"`, "enabled, disabled"}},
 		{"pod uid", func(p *corev1.Pod) { p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: new(int64(1337))} }, []string{"the pod runs as uid 1337", "spec.securityContext.runAsUser"}},
@@ -95,13 +41,13 @@ func TestRefusals(t *testing.T) {
 		{"init container gid", func(p *corev1.Pod) {
 			p.Spec.InitContainers = []corev1.Container{{Name: "migrate", SecurityContext: &corev1.SecurityContext{RunAsGroup: new(int64(1337))}}}
 		}, []string{`container "migrate" runs as gid 1337`, "spec.initContainers[migrate]"}},
-		{"container's name is taken", func(p *corev1.Pod) { p.Spec.Containers[0].Name = contract.ProxyContainer }, []string{`container named "shunt-proxy"`, "rename it"}},
+		{"container's name is taken", func(p *corev1.Pod) { p.Spec.Containers[0].Name = contract.ProxyContainer }, []string{`only container is named "shunt-proxy"`, "rename it"}},
 		{"init container's name is taken", func(p *corev1.Pod) { p.Spec.InitContainers = []corev1.Container{{Name: contract.InitContainer}} }, []string{`container named "shunt-init"`}},
 		{"volume's name is taken", func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{{Name: contract.TokenVolume}} }, []string{`volume named "shunt-token"`}},
 		{"forged status over taken names", func(p *corev1.Pod) {
 			p.Annotations = map[string]string{contract.AnnotationStatus: "{}"}
-			p.Spec.InitContainers = []corev1.Container{{Name: contract.ProxyContainer}}
-		}, []string{`container named "shunt-proxy"`}},
+			p.Spec.InitContainers = []corev1.Container{{Name: contract.InitContainer}}
+		}, []string{`container named "shunt-init"`}},
 	}
 	for _, tt := range tests {
 		pod := simplePod()
@@ -132,7 +78,7 @@ func TestStaleStatusIsReplaced(t *testing.T) {
 		if err := json.Unmarshal([]byte(apply(t, d, pod).Annotations[contract.AnnotationStatus]), &got); err != nil {
 			t.Fatal(err)
 		}
-		want := inject.Status{Version: "0.1.0", Interception: inject.InterceptionInit, Containers: []string{"shunt-init", "shunt-proxy"}, Volumes: []string{"shunt-proxy", "shunt-token"}}
+		want := inject.Status{Version: "0.1.0", Interception: inject.InterceptionInit, Containers: []string{"shunt-init", "shunt-proxy"}, Volumes: []string{"shunt-proxy", "shunt-token", "shunt-no-token"}, Annotations: []string{"kubectl.kubernetes.io/default-container"}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("status (-want +got):\n%s", diff)
 		}
@@ -151,14 +97,6 @@ func TestSecondPassStillChecksUsers(t *testing.T) {
 	again.Spec.Containers = append(again.Spec.Containers, corev1.Container{Name: "late", SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(1337))}})
 	if d, err := inject.Decide(again, namespace(), options()); err == nil {
 		t.Errorf("Decide = %+v, want a refusal", d)
-	}
-}
-
-func TestEveryReasonHasWords(t *testing.T) {
-	for _, r := range inject.Reasons() {
-		if words := r.Words(); len(words) < 20 || !strings.Contains(words, "pod") {
-			t.Errorf("%s: words %q say too little", r, words)
-		}
 	}
 }
 

@@ -6,16 +6,14 @@
 // tested here; package webhook only carries the decision.
 package inject
 
+//go:generate go run ./internal/docs -out ../../docs
+
 import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/webhook/inject/annotation"
 )
-
-// annotationDefaultContainer tells kubectl which container "logs" and "exec"
-// mean when none is named (KEP-2227).
-const annotationDefaultContainer = "kubectl.kubernetes.io/default-container"
 
 // Options is what is the same for every pod of the mesh.
 type Options struct {
@@ -76,8 +74,8 @@ func (r *Refusal) Unwrap() error { return r.Err }
 //
 // A pod that already went through is left alone, so the API server may call
 // again after other webhooks have changed it (reinvocationPolicy: IfNeeded).
-// Its annotations and users are checked again even so: a webhook that adds a
-// container with the proxy's uid must not open a way around the proxy.
+// It is checked again even so: a webhook that adds a container with the proxy's
+// uid must not open a way around the proxy.
 func Decide(pod *corev1.Pod, ns Namespace, o Options) (Decision, error) {
 	why, err := judge(pod, ns, o)
 	if err != nil {
@@ -86,40 +84,38 @@ func Decide(pod *corev1.Pod, ns Namespace, o Options) (Decision, error) {
 	if !why.Injects() {
 		return Decision{Reason: why}, nil
 	}
-	if err := checkKnown(pod.Annotations); err != nil {
-		return Decision{}, &Refusal{BadAnnotation, err}
+	if hasOtherMesh(pod) {
+		return Decision{Reason: OtherMesh}, nil
 	}
-	flags, err := captureFlags(pod.Annotations)
+	s, warnings, err := annotation.Read(
+		annotation.Level{Of: "namespace " + ns.Name, Annotations: ns.Annotations},
+		annotation.Level{Annotations: pod.Annotations},
+	)
 	if err != nil {
 		return Decision{}, &Refusal{BadAnnotation, err}
 	}
-	if err := checkUsers(pod); err != nil {
-		return Decision{}, &Refusal{ProxyUser, err}
+	f := formOf(s, o)
+	if !f.native && runsToCompletion(pod) {
+		return Decision{Reason: NeverEnds}, nil
+	}
+	if err := check(pod, f); err != nil {
+		return Decision{}, err
 	}
 	if injected(pod) {
 		return Decision{Reason: AlreadyInjected}, nil
 	}
 	if err := checkNames(pod); err != nil {
-		return Decision{}, &Refusal{TakenName, err}
+		return Decision{}, err
 	}
-	return Decision{Reason: why, Patch: patchOf(pod, additionOf(pod, o, flags))}, nil
+	patch, err := patchOf(pod, f)
+	if err != nil {
+		return Decision{}, err
+	}
+	return Decision{Reason: why, Patch: patch, Warnings: append(warnings, f.warnings(pod)...)}, nil
 }
 
-// addition is what is added to a pod.
-type addition struct {
-	annotations    map[string]string  // set one by one
-	initContainers []corev1.Container // put before all others, in this order
-	volumes        []corev1.Volume    // put after all others, in this order
-}
-
-func additionOf(pod *corev1.Pod, o Options, flags []string) *addition {
-	a := &addition{
-		initContainers: []corev1.Container{initContainer(o, flags), proxyContainer(o)},
-		volumes:        volumes(),
-	}
-	a.annotations = map[string]string{contract.AnnotationStatus: statusOf(a, o.Version)}
-	if _, set := pod.Annotations[annotationDefaultContainer]; !set && len(pod.Spec.Containers) > 0 {
-		a.annotations[annotationDefaultContainer] = pod.Spec.Containers[0].Name
-	}
-	return a
+// runsToCompletion tells a pod of a Job, or of anything alike, which has ended
+// when all of its ordinary containers have.
+func runsToCompletion(pod *corev1.Pod) bool {
+	return pod.Spec.RestartPolicy == corev1.RestartPolicyNever || pod.Spec.RestartPolicy == corev1.RestartPolicyOnFailure
 }

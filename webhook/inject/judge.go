@@ -127,3 +127,16 @@ func configured(set labels.Set, o Options) Reason {
 		return DefaultDisabled
 	}
 }
+
+// hasOtherMesh tells a pod that Istio or Linkerd gave its proxy already: two
+// redirections would each take the other's traffic.
+func hasOtherMesh(pod *corev1.Pod) bool {
+	for _, l := range listsOf(pod) {
+		for _, c := range l.containers {
+			if c.Name == "istio-proxy" || c.Name == "linkerd-proxy" {
+				return true
+			}
+		}
+	}
+	return false
+}
