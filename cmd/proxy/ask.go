@@ -45,8 +45,15 @@ func (w world) parse(fs *flag.FlagSet, args []string) error {
 func (w world) ask(ctx context.Context, name string, args []string) error {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	socket := fs.String("admin-socket", contract.AdminSocket, "unix socket of the running proxy")
+	var stay time.Duration
+	if name == "drain" {
+		fs.DurationVar(&stay, "linger", 0, "return only after this time, to keep the proxy from its SIGTERM")
+	}
 	if err := w.parse(fs, args); err != nil {
 		return err
+	}
+	if stay < 0 {
+		return usageError{fmt.Errorf("flag linger: %v (allowed: 0 or more, such as 5s)", stay)}
 	}
 	method, path := http.MethodGet, "/stats"
 	switch name {
@@ -55,9 +62,12 @@ func (w world) ask(ctx context.Context, name string, args []string) error {
 	case "config-dump":
 		path = "/config_dump"
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	asking, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return admin.Do(ctx, *socket, method, path, w.stdout)
+	if err := admin.Do(asking, *socket, method, path, w.stdout); err != nil {
+		return err
+	}
+	return linger(ctx, stay)
 }
 
 func (w world) version(args []string) error {

@@ -18,6 +18,7 @@ const usage = `Usage: proxy <command> [flags]
 Commands:
   run          balance what the pod sends and hand in what it gets
   drain        tell clients to reconnect elsewhere; returns at once (preStop)
+  wait         return when the running proxy is ready (postStart)
   config-dump  print what is known of destinations and endpoints, as JSON
   stats        print the metrics
   version      print the version
@@ -63,12 +64,14 @@ func (w world) command(ctx context.Context, name string, args []string) error {
 		return w.run(ctx, args)
 	case "drain", "config-dump", "stats":
 		return w.ask(ctx, name, args)
+	case "wait":
+		return w.wait(ctx, args)
 	case "version":
 		return w.version(args)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(w.stdout, usage)
 		return nil
 	default:
-		return usageError{fmt.Errorf("no such command (allowed: run, drain, config-dump, stats, version)")}
+		return usageError{fmt.Errorf("no such command (allowed: run, drain, wait, config-dump, stats, version)")}
 	}
 }

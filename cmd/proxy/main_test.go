@@ -24,7 +24,7 @@ func TestBadCommandLines(t *testing.T) {
 		stderr string
 	}{
 		{"", 2, "Commands:"},
-		{"walk", 2, "allowed: run, drain, config-dump, stats, version"},
+		{"walk", 2, "allowed: run, drain, wait, config-dump, stats, version"},
 		{"run -drain-timeout soon", 2, `"soon" for flag -drain-timeout: "soon" is no such duration (allowed: 1ms or more, a number and a unit`},
 		{"run -drain-timeout -1s", 2, "is no such duration"},
 		{"run -drain-timeout 0", 2, `"0" is no such duration (allowed: 1ms or more`},
