@@ -9,6 +9,8 @@ package inject
 //go:generate go run ./internal/docs -out ../../docs
 
 import (
+	"errors"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -68,6 +70,14 @@ func (r *Refusal) Error() string { return r.Err.Error() }
 
 // Unwrap returns what was found.
 func (r *Refusal) Unwrap() error { return r.Err }
+
+// ReasonOf returns why err refuses a pod, or "" when it doesn't.
+func ReasonOf(err error) Reason {
+	if refusal := new(Refusal); errors.As(err, &refusal) {
+		return refusal.Reason
+	}
+	return ""
+}
 
 // Decide says what becomes of pod, which it does not change. An error is a
 // *Refusal.

@@ -5,6 +5,7 @@ package inject
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -19,9 +20,11 @@ const imageAuto = "auto"
 // Own is a user's own container with the proxy's name. What it says beats what
 // we would say, field by field.
 type Own struct {
-	List      string           `json:"list"`
-	Index     int              `json:"index"`
-	Container corev1.Container `json:"container"`
+	List      string         `json:"list"`
+	Index     int            `json:"index"`
+	Container map[string]any `json:"container"` // as it was written, but for fields that our types don't know
+
+	container corev1.Container
 }
 
 // findOwn returns the pod's own proxy container, or nil.
@@ -35,7 +38,7 @@ func findOwn(pod *corev1.Pod, f form) (*Own, error) {
 			if found != nil {
 				return nil, refuse(TakenName, "merge container: the pod has two containers named %q (allowed: one, whose fields are merged with the proxy's)", c.Name)
 			}
-			found = &Own{List: l.name, Index: i, Container: c}
+			found = &Own{List: l.name, Index: i, container: c}
 		}
 	}
 	switch {
@@ -43,9 +46,12 @@ func findOwn(pod *corev1.Pod, f form) (*Own, error) {
 		return nil, nil
 	case found.List == listContainers && len(pod.Spec.Containers) == 1:
 		return nil, refuse(TakenName, "merge container: the pod's only container is named %q, which is the proxy's name (rename it, or add the application's container)", contract.ProxyContainer)
-	default:
-		return found, found.check(f)
 	}
+	var err error
+	if found.Container, err = tree(found.container); err != nil {
+		return nil, err
+	}
+	return found, found.check(f)
 }
 
 // check refuses what would keep the proxy from being one.
@@ -54,7 +60,7 @@ func (o *Own) check(f form) error {
 	if !f.native && o.List == listInit {
 		return refuse(TakenName, "merge container: %s is an init container, and this pod gets the proxy as an ordinary one (allowed: the same under spec.containers)", where)
 	}
-	if sc := o.Container.SecurityContext; sc != nil {
+	if sc := o.container.SecurityContext; sc != nil {
 		for _, id := range []struct {
 			field string
 			value *int64
@@ -65,7 +71,7 @@ func (o *Own) check(f form) error {
 			}
 		}
 	}
-	if p := o.Container.RestartPolicy; p != nil && (!f.native || *p != corev1.ContainerRestartPolicyAlways) {
+	if p := o.container.RestartPolicy; p != nil && (!f.native || *p != corev1.ContainerRestartPolicyAlways) {
 		return refuse(TakenName, "merge container: %s.restartPolicy is %q (allowed: nothing, or Always for a native sidecar)", where, *p)
 	}
 	return nil
@@ -77,7 +83,7 @@ func (o *Own) prefer(requests, limits *annotation.Resources) {
 	for _, p := range []struct {
 		to   *annotation.Resources
 		from corev1.ResourceList
-	}{{requests, o.Container.Resources.Requests}, {limits, o.Container.Resources.Limits}} {
+	}{{requests, o.container.Resources.Requests}, {limits, o.container.Resources.Limits}} {
 		if q, set := p.from[corev1.ResourceCPU]; set {
 			p.to.CPU = &q
 		}
@@ -90,10 +96,7 @@ func (o *Own) prefer(requests, limits *annotation.Resources) {
 // fill returns the steps that give the user's container, which stands at path,
 // every field of ours that it leaves open.
 func (o *Own) fill(path string, ours corev1.Container) ([]Operation, error) {
-	theirs, err := tree(o.Container)
-	if err != nil {
-		return nil, err
-	}
+	theirs := maps.Clone(o.Container)
 	wanted, err := tree(ours)
 	if err != nil {
 		return nil, err
@@ -105,15 +108,18 @@ func (o *Own) fill(path string, ours corev1.Container) ([]Operation, error) {
 	return fill(path, theirs, wanted), nil
 }
 
-// tree is v as JSON has it.
-func tree(v any) (map[string]any, error) {
-	text, err := json.Marshal(v)
+// tree is a container as JSON has it.
+func tree(c corev1.Container) (map[string]any, error) {
+	text, err := json.Marshal(c)
 	if err != nil {
 		return nil, fmt.Errorf("encode container: %w", err)
 	}
 	var out map[string]any
 	if err := json.Unmarshal(text, &out); err != nil {
 		return nil, fmt.Errorf("decode container: %w", err)
+	}
+	if resources, ok := out["resources"].(map[string]any); ok && len(resources) == 0 {
+		delete(out, "resources") // our types write it always
 	}
 	return out, nil
 }

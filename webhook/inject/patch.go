@@ -24,6 +24,16 @@ type Operation struct {
 	Value any    `json:"value,omitempty"`
 }
 
+// Below returns the step for a pod that stands at path in a larger document, as
+// the template of a Deployment does at "/spec/template".
+func (o Operation) Below(path string) Operation {
+	o.Path = path + o.Path
+	if o.From != "" {
+		o.From = path + o.From
+	}
+	return o
+}
+
 // patchOf writes what the pod gets as a JSON patch. It is built from what is
 // added, not from the difference of two documents: those would have to be
 // written from our Go types, which lose every field that an API server newer
