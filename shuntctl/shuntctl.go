@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package shuntctl is the command line of Shunt: it reads flags, calls install
-// and images, and prints what they did. Results go to stdout, progress and
-// errors to stderr.
+// Package shuntctl is the command line of Shunt: it reads flags, calls install,
+// images and workload, and prints what they did. Results go to stdout, progress
+// and errors to stderr.
 package shuntctl
 
 import (
@@ -60,7 +60,7 @@ and restart its pods.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default $KUBECONFIG, then ~/.kube/config)")
 	flags.StringVar(&g.context, "context", "", "`name` of the kubeconfig's context (default its current one)")
-	root.AddCommand(newInstall(g), newUninstall(g), newImages(g), newVersion(g))
+	root.AddCommand(newInstall(g), newUninstall(g), newImages(g), newVersion(g), newInject(g), newUninject(g), newExplainInjection(g))
 	return root
 }
 

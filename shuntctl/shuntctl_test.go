@@ -48,6 +48,9 @@ func TestScripts(t *testing.T) {
 				"spec":     map[string]any{"initContainers": []any{map[string]any{"name": "shunt-proxy"}}},
 				"status":   map[string]any{"phase": "Running"},
 			}}
+			if filepath.Base(env.WorkDir) == "script-explain-injection" {
+				api.Objects = shop()
+			}
 			api.Start()
 			env.Defer(api.Close)
 			reg := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
@@ -58,4 +61,24 @@ func TestScripts(t *testing.T) {
 			return api.WriteKubeconfig(config)
 		},
 	})
+}
+
+// shop is a labelled namespace with a pod that has the proxy, one that came
+// before the label, and one that opted out.
+func shop() map[string]map[string]any {
+	pod := func(name string, metadata map[string]any, spec map[string]any) map[string]any {
+		metadata["name"], metadata["namespace"] = name, "shop"
+		return map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+	}
+	app := []any{map[string]any{"name": "app", "image": "app:1"}}
+	status := `{"version":"0.1.0","interception":"init","containers":["shunt-init","shunt-proxy"],"volumes":["shunt-proxy"]}`
+	return map[string]map[string]any{
+		"/api/v1/namespaces/shop": {"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "shop", "labels": map[string]any{"shunt.dev/inject": "enabled"}}},
+		"/api/v1/namespaces/shop/pods/web": pod("web", map[string]any{"annotations": map[string]any{"shunt.dev/status": status}}, map[string]any{
+			"containers": app, "volumes": []any{map[string]any{"name": "shunt-proxy"}},
+			"initContainers": []any{map[string]any{"name": "shunt-init"}, map[string]any{"name": "shunt-proxy"}},
+		}),
+		"/api/v1/namespaces/shop/pods/early": pod("early", map[string]any{}, map[string]any{"containers": app}),
+		"/api/v1/namespaces/shop/pods/out":   pod("out", map[string]any{"labels": map[string]any{"shunt.dev/inject": "disabled"}}, map[string]any{"containers": app}),
+	}
 }

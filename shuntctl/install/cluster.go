@@ -49,18 +49,31 @@ func Connect(path, kubeContext string) (*Cluster, error) {
 	return &Cluster{Client: client, Version: disco, Host: config.Host}, nil
 }
 
+// Namespace returns the namespace that the kubeconfig's context names, or
+// "default".
+func Namespace(path, kubeContext string) (string, error) {
+	namespace, _, err := clientConfig(path, kubeContext).Namespace()
+	if err != nil {
+		return "", fmt.Errorf("load kubeconfig: %w (name the namespace with -n)", err)
+	}
+	return namespace, nil
+}
+
 // RESTConfig is the configuration that Connect uses.
 func RESTConfig(path, kubeContext string) (*rest.Config, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = path
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
-		&clientcmd.ConfigOverrides{CurrentContext: kubeContext}).ClientConfig()
+	config, err := clientConfig(path, kubeContext).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("load kubeconfig: %w (name one with --kubeconfig or $KUBECONFIG, and its context with --context)", err)
 	}
 	config.UserAgent = FieldManager
 	config.QPS, config.Burst = 50, 100 // an installation is some dozen requests; client-go's 5 a second would be felt
 	return config, nil
+}
+
+func clientConfig(path, kubeContext string) clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = path
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: kubeContext})
 }
 
 // resource returns the client for an object's kind. Our kinds are few and their

@@ -30,6 +30,8 @@ type Server struct {
 	Pods   []any    // pods as JSON objects
 	Log    []string // writes, as "APPLY /path", in order
 
+	Objects map[string]map[string]any // what is there at the start, by path
+
 	mu      sync.Mutex
 	objects map[string]map[string]any
 	version int
@@ -39,6 +41,7 @@ type Server struct {
 // Start listens until Close.
 func (s *Server) Start() {
 	s.objects = map[string]map[string]any{}
+	maps.Copy(s.objects, s.Objects)
 	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
 }
 
