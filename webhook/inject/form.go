@@ -37,17 +37,21 @@ func formOf(s annotation.Settings, o Options) form {
 // redirects reports whether an init container steers the pod's traffic.
 func (f form) redirects() bool { return f.Capture.Mode == annotation.ModeRedirect }
 
-// warnings are about settings that contradict the pod.
+// warnings are about what of the pod will not work as its author may think.
 func (f form) warnings(pod *corev1.Pod) []string {
+	return append(f.graceWarnings(pod), probeWarnings(pod, f)...)
+}
+
+func (f form) graceWarnings(pod *corev1.Pod) []string {
 	grace := pod.Spec.TerminationGracePeriodSeconds
-	if grace == nil {
+	if grace == nil || f.DrainTimeout == 0 {
 		return nil
 	}
 	needs := f.DrainTimeout
 	if !f.native {
 		needs += f.TerminationDelay
 	}
-	if f.DrainTimeout == 0 || needs <= time.Duration(*grace)*time.Second {
+	if needs <= time.Duration(*grace)*time.Second {
 		return nil
 	}
 	return []string{fmt.Sprintf("annotation %s lets the proxy take %v to end, but the kubelet kills it after %d s (terminationGracePeriodSeconds)",
