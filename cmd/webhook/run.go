@@ -43,14 +43,16 @@ func (o options) check(rest []string) error {
 
 // run serves until ctx ends or a part can't go on, and joins both parts.
 func run(ctx context.Context, o options, log *slog.Logger) error {
-	clients, err := operate.Connect(operate.Options{
-		DNSNames: []string{contract.WebhookService + "." + o.namespace + ".svc"},
-		Log:      log,
-	}, o.kubeconfig, o.namespace)
+	clients, err := operate.Connect(o.kubeconfig, o.namespace)
 	if err != nil {
 		return err
 	}
-	keeper := operate.New(clients)
+	keeper := operate.New(operate.Options{
+		Secrets:       clients.Secrets,
+		Registrations: clients.Registrations,
+		DNSNames:      []string{contract.WebhookService + "." + o.namespace + ".svc"},
+		Log:           log,
+	})
 	server, err := webhook.NewServer(webhook.Options{
 		Listen:        o.listen,
 		ControlListen: o.controlListen,

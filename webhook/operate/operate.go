@@ -20,9 +20,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	typedadmissionv1 "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
-
 	"github.com/shuntmesh/shunt/internal/ca"
 	"github.com/shuntmesh/shunt/internal/ca/kubesecret"
 	"github.com/shuntmesh/shunt/internal/contract"
@@ -42,8 +39,8 @@ const (
 
 // Options is what a Keeper is made of. All fields are needed.
 type Options struct {
-	Secrets       typedcorev1.SecretInterface // of the system namespace
-	Registrations typedadmissionv1.MutatingWebhookConfigurationInterface
+	Secrets       kubesecret.Secrets // of the system namespace
+	Registrations Registrations
 	DNSNames      []string // that the API server knows the webhook by
 	Log           *slog.Logger
 }

@@ -20,6 +20,15 @@ import (
 	"github.com/shuntmesh/shunt/internal/contract"
 )
 
+// Registrations is what is asked of the API server about them.
+type Registrations interface {
+	Get(ctx context.Context, name string, o metav1.GetOptions) (*registration, error)
+	Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error)
+	Patch(ctx context.Context, name string, pt types.PatchType, data []byte, o metav1.PatchOptions, subresources ...string) (*registration, error)
+}
+
+type registration = admissionregistrationv1.MutatingWebhookConfiguration
+
 // registrationName is the MutatingWebhookConfiguration that is kept.
 const registrationName = contract.WebhookService
 
@@ -31,7 +40,7 @@ const reread = time.Minute
 // with a tool that keeps overwriting it.
 const settle = 500 * time.Millisecond
 
-func (k *Keeper) get(ctx context.Context) (*admissionregistrationv1.MutatingWebhookConfiguration, error) {
+func (k *Keeper) get(ctx context.Context) (*registration, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	registration, err := k.options.Registrations.Get(ctx, registrationName, metav1.GetOptions{})
@@ -79,7 +88,7 @@ func (k *Keeper) handle(ctx context.Context, event watch.Event, fail func(error)
 	switch object := event.Object.(type) {
 	case *metav1.Status: // such as 410 Gone: a new session gets the newest version
 		return fmt.Errorf("watch MutatingWebhookConfiguration %s: %w", registrationName, apierrors.FromObject(object))
-	case *admissionregistrationv1.MutatingWebhookConfiguration:
+	case *registration:
 		if event.Type == watch.Deleted {
 			return errors.New("MutatingWebhookConfiguration " + registrationName + " was deleted: no pod is injected until it is applied again")
 		}
@@ -95,7 +104,7 @@ func (k *Keeper) handle(ctx context.Context, event watch.Event, fail func(error)
 // repair makes the registration trust our CA. Before it changes anything it
 // reads the CA again: most differences come from a replica that has seen a
 // replacement earlier than we have.
-func (k *Keeper) repair(ctx context.Context, r *admissionregistrationv1.MutatingWebhookConfiguration) error {
+func (k *Keeper) repair(ctx context.Context, r *registration) error {
 	if patch, err := k.patchFor(r); err != nil || patch == nil {
 		return err
 	}
@@ -123,7 +132,7 @@ func (k *Keeper) repair(ctx context.Context, r *admissionregistrationv1.Mutating
 // patchFor returns the strategic merge patch that puts r right, nil when it is
 // right. Entries are merged by name, so what else a user set in them stays. The
 // version makes the API server refuse the patch when r is not the newest.
-func (k *Keeper) patchFor(r *admissionregistrationv1.MutatingWebhookConfiguration) ([]byte, error) {
+func (k *Keeper) patchFor(r *registration) ([]byte, error) {
 	type clientConfig struct {
 		CABundle []byte `json:"caBundle"`
 	}

@@ -12,14 +12,20 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/shuntmesh/shunt/internal/ca"
 )
 
+// Secrets is what is asked of the API server, in one namespace. client-go's
+// typed clients have it; naming them here would link every API group.
+type Secrets interface {
+	Get(ctx context.Context, name string, o metav1.GetOptions) (*corev1.Secret, error)
+	Create(ctx context.Context, s *corev1.Secret, o metav1.CreateOptions) (*corev1.Secret, error)
+}
+
 // Store reads and creates one Secret. It implements ca.Store.
 type Store struct {
-	secrets typedcorev1.SecretInterface
+	secrets Secrets
 	name    string
 }
 
@@ -27,7 +33,7 @@ var _ ca.Store = (*Store)(nil)
 
 // New returns a store for the named Secret of the namespace that secrets is
 // bound to.
-func New(secrets typedcorev1.SecretInterface, name string) *Store {
+func New(secrets Secrets, name string) *Store {
 	return &Store{secrets: secrets, name: name}
 }
 
