@@ -3,15 +3,18 @@
 package operate
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/gentype"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -22,7 +25,16 @@ import (
 type Clients struct {
 	Secrets       kubesecret.Secrets // of the system namespace
 	Registrations Registrations
+	Leases        Leases // of the system namespace
+	Namespaces    NamespaceReader
+	Events        func(namespace string) EventWriter
+	Pods          func(namespace string) PodLister
+	Version       func(ctx context.Context) ([]byte, error) // GET /version
 }
+
+// qps bounds the calls a second of one kind, after a first burst of twice as
+// many. Each kind has its own, so that no Event makes a review wait.
+const qps = 20
 
 // Connect makes the clients: by the kubeconfig file, or as the pod's service
 // account when kubeconfig is empty. It makes no call.
@@ -36,6 +48,7 @@ func Connect(kubeconfig, namespace string) (*Clients, error) {
 		return nil, fmt.Errorf("read how to reach the API server (outside a cluster, set --kubeconfig): %w", err)
 	}
 	config = rest.AddUserAgent(config, "shunt-webhook")
+	config.QPS, config.Burst = qps, 2*qps
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the API server: %w", err)
@@ -60,11 +73,12 @@ type connector struct {
 	client     *http.Client
 	codecs     serializer.CodecFactory
 	parameters runtime.ParameterCodec
+	err        error // the first of group
 }
 
 func newConnector(config *rest.Config, client *http.Client) (*connector, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, admissionregistrationv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, admissionregistrationv1.AddToScheme, coordinationv1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
@@ -73,22 +87,37 @@ func newConnector(config *rest.Config, client *http.Client) (*connector, error) 
 }
 
 func (c *connector) clients(namespace string) (*Clients, error) {
-	core, err := c.group(corev1.SchemeGroupVersion)
-	if err != nil {
-		return nil, err
+	core := corev1.SchemeGroupVersion
+	secrets, events, pods := c.group(core), c.group(core), c.group(core)
+	admission, coordination := c.group(admissionregistrationv1.SchemeGroupVersion), c.group(coordinationv1.SchemeGroupVersion)
+	if c.err != nil {
+		return nil, c.err
 	}
-	admission, err := c.group(admissionregistrationv1.SchemeGroupVersion)
+	meta, err := metadata.NewForConfigAndClient(c.config, c.client)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make a client of metadata: %w", err)
 	}
 	return &Clients{
-		Secrets:       gentype.NewClient("secrets", core, c.parameters, namespace, func() *corev1.Secret { return new(corev1.Secret) }),
+		Secrets:       gentype.NewClient("secrets", secrets, c.parameters, namespace, func() *corev1.Secret { return new(corev1.Secret) }),
 		Registrations: gentype.NewClient("mutatingwebhookconfigurations", admission, c.parameters, "", func() *registration { return new(registration) }),
+		Leases:        gentype.NewClient("leases", coordination, c.parameters, namespace, func() *coordinationv1.Lease { return new(coordinationv1.Lease) }),
+		Namespaces:    meta.Resource(core.WithResource("namespaces")),
+		Events: func(namespace string) EventWriter {
+			return gentype.NewClient("events", events, c.parameters, namespace, func() *corev1.Event { return new(corev1.Event) })
+		},
+		Pods: func(namespace string) PodLister {
+			return gentype.NewClientWithList("pods", pods, c.parameters, namespace,
+				func() *corev1.Pod { return new(corev1.Pod) }, func() *corev1.PodList { return new(corev1.PodList) })
+		},
+		Version: func(ctx context.Context) ([]byte, error) {
+			return secrets.Get().AbsPath("/version").Do(ctx).Raw()
+		},
 	}, nil
 }
 
-// group returns a client of one API group.
-func (c *connector) group(gv schema.GroupVersion) (*rest.RESTClient, error) {
+// group returns a client of one API group, with a rate of its own. It leaves
+// the first error in c.err.
+func (c *connector) group(gv schema.GroupVersion) *rest.RESTClient {
 	config := rest.CopyConfig(c.config)
 	config.GroupVersion = &gv
 	config.NegotiatedSerializer = c.codecs.WithoutConversion()
@@ -97,8 +126,8 @@ func (c *connector) group(gv schema.GroupVersion) (*rest.RESTClient, error) {
 		config.APIPath = "/api"
 	}
 	client, err := rest.RESTClientForConfigAndClient(config, c.client)
-	if err != nil {
-		return nil, fmt.Errorf("make a client of %s: %w", gv, err)
+	if err != nil && c.err == nil {
+		c.err = fmt.Errorf("make a client of %s: %w", gv, err)
 	}
-	return client, nil
+	return client
 }

@@ -201,11 +201,14 @@ func (k *Keeper) serve(ctx context.Context, fail func(error)) error {
 	return nil
 }
 
-func sleep(ctx context.Context, d time.Duration) {
+// sleep reports whether d has passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
+		return false
 	case <-timer.C:
+		return true
 	}
 }

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package operate_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/shuntmesh/shunt/webhook/operate"
+)
+
+// events is an API server that takes Events. Only the recorder's goroutine
+// calls it, and tests look when that one waits.
+type events struct {
+	stored  map[string]*corev1.Event
+	calls   int
+	err     error
+	blocked chan struct{} // when set, calls wait for it to be closed
+}
+
+func (e *events) Create(_ context.Context, event *corev1.Event, _ metav1.CreateOptions) (*corev1.Event, error) {
+	e.calls++
+	if e.blocked != nil {
+		<-e.blocked
+	}
+	if e.err != nil {
+		return nil, e.err
+	}
+	e.stored[event.Name] = event
+	return event, nil
+}
+
+func (e *events) Patch(_ context.Context, name string, pt types.PatchType, data []byte, _ metav1.PatchOptions, _ ...string) (*corev1.Event, error) {
+	e.calls++
+	if e.err != nil {
+		return nil, e.err
+	}
+	event, known := e.stored[name]
+	if !known || pt != types.MergePatchType {
+		return nil, apierrors.NewNotFound(schema.GroupResource{}, name)
+	}
+	return event, json.Unmarshal(data, event)
+}
+
+func (e *events) only(t *testing.T) *corev1.Event {
+	t.Helper()
+	if len(e.stored) != 1 {
+		t.Fatalf("%d Events, want 1: %v", len(e.stored), e.stored)
+	}
+	for _, event := range e.stored {
+		return event
+	}
+	return nil
+}
+
+func startRecorder(t *testing.T, e *events) (r *operate.Recorder, stop func()) {
+	t.Helper()
+	e.stored = map[string]*corev1.Event{}
+	r = operate.NewRecorder(func(string) operate.EventWriter { return e }, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	return r, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}
+}
+
+func happening(owner string) operate.Happening {
+	return operate.Happening{
+		Object: corev1.ObjectReference{Kind: "ReplicaSet", APIVersion: "apps/v1", Namespace: "shop", Name: owner, UID: types.UID("uid-" + owner)},
+		Type:   corev1.EventTypeNormal, Reason: "Injected", Message: "because",
+	}
+}
+
+// metric sums the values of one counter over its labels.
+func metric(t *testing.T, name string, collectors []prometheus.Collector) float64 {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors...)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, found := 0.0, false
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		found = true
+		for _, m := range f.GetMetric() {
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	if !found {
+		t.Fatalf("no metric %s", name)
+	}
+	return sum
+}
+
+func TestEventsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &events{}
+		r, stop := startRecorder(t, e)
+		defer stop()
+		for range 100 {
+			r.Record(happening("web"))
+		}
+		synctest.Wait()
+		first := e.only(t)
+		if first.Count != 1 || first.InvolvedObject.UID != "uid-web" || first.Namespace != "shop" || !strings.HasPrefix(first.Name, "web.") || first.Reason != "Injected" || first.Message != "because" {
+			t.Errorf("first Event %+v", first)
+		}
+		pass(10 * time.Second)
+		if got := e.only(t); got.Count != 100 || e.calls != 2 {
+			t.Errorf("count %d after %d calls, want 100 after 2", got.Count, e.calls)
+		}
+		pass(time.Minute)
+		if e.calls != 2 {
+			t.Errorf("%d calls in a quiet minute", e.calls-2)
+		}
+		pass(time.Hour) // forgotten: the next is news
+		r.Record(happening("web"))
+		synctest.Wait()
+		if len(e.stored) != 2 {
+			t.Errorf("%d Events, want a second one", len(e.stored))
+		}
+	})
+}
+
+func TestEventThatExpiredIsMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &events{}
+		r, stop := startRecorder(t, e)
+		defer stop()
+		r.Record(happening("web"))
+		synctest.Wait()
+		clear(e.stored) // its time to live is over
+		r.Record(happening("web"))
+		pass(10 * time.Second)
+		if got := e.only(t); got.Count != 2 {
+			t.Errorf("count %d, want 2", got.Count)
+		}
+	})
+}
+
+// The API server hangs: nobody waits for it, memory is bounded, and what is
+// lost is counted.
+func TestFullQueueIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &events{blocked: make(chan struct{})}
+		r, stop := startRecorder(t, e)
+		start := time.Now()
+		r.Record(happening("first")) // its call hangs
+		synctest.Wait()
+		for i := range 600 {
+			r.Record(happening(fmt.Sprint(i)))
+		}
+		if time.Since(start) != 0 {
+			t.Error("Record has waited")
+		}
+		if got := metric(t, "shunt_webhook_events_lost_total", r.Collectors()); got != 600-512 {
+			t.Errorf("%v lost, want 88", got)
+		}
+		close(e.blocked)
+		stop()
+		if got := metric(t, "shunt_webhook_events_written_total", r.Collectors()); got != 513 || len(e.stored) != 513 {
+			t.Errorf("%v written, %d stored, want 513: what is queued at shutdown is written", got, len(e.stored))
+		}
+	})
+}
+
+func TestEventThatIsNotTakenIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &events{err: errors.New("forbidden")}
+		r, stop := startRecorder(t, e)
+		defer stop()
+		r.Record(happening("web"))
+		r.Record(happening("web"))
+		pass(10 * time.Second)
+		if got := metric(t, "shunt_webhook_events_lost_total", r.Collectors()); got != 2 {
+			t.Errorf("%v lost, want 2", got)
+		}
+		if e.calls > 2 {
+			t.Errorf("%d calls for what was refused", e.calls)
+		}
+	})
+}
+
+func TestNamesFit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &events{}
+		r, stop := startRecorder(t, e)
+		defer stop()
+		r.Record(happening(strings.Repeat("x", 253)))
+		synctest.Wait()
+		if name := e.only(t).Name; len(name) != 253 {
+			t.Errorf("name of %d bytes, at most 253 are allowed", len(name))
+		}
+	})
+}
