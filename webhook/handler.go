@@ -7,16 +7,20 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"mime"
 	"net/http"
 	"time"
 
+	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/webhook/inject"
 )
 
-// maxBody bounds a request, in bytes: the API server takes objects of at most
-// 3 MiB (its MaxRequestBodyBytes), and 1 MiB is room for the envelope. It is
-// the size of a creation; nothing else is registered.
+// maxBody bounds a request, in bytes. The API server takes requests of at most
+// 3 MiB (MaxRequestBodyBytes), and etcd stores objects of at most 1.5 MiB
+// (--max-request-bytes), so a pod that could be stored fits at twice its size:
+// JSON is some 1.5 times as long as etcd's encoding. The envelope around it is
+// a few KiB. Only creations are registered, so there is no old object.
 const maxBody = 4 << 20
 
 // maxInFlight bounds the reviews that are held in memory at once: 16 x 4 MiB
@@ -26,14 +30,14 @@ const maxInFlight = 16
 
 // handler carries reviews between HTTP and Review.
 type handler struct {
-	inject  func() inject.Options
+	options Options
 	metrics *metrics
 	log     *slog.Logger
 	slots   chan struct{}
 }
 
 func newHandler(o Options, m *metrics) *handler {
-	return &handler{inject: o.Inject, metrics: m, log: o.Log, slots: make(chan struct{}, maxInFlight)}
+	return &handler{options: o, metrics: m, log: o.Log, slots: make(chan struct{}, maxInFlight)}
 }
 
 // ServeHTTP implements http.Handler.
@@ -50,7 +54,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, status, err)
 		return
 	}
-	answer, err := Review(body, h.inject())
+	answer, err := Review(body, h.options.Inject(), h.lookup(r))
 	if err != nil {
 		h.fail(w, r, http.StatusBadRequest, err)
 		return
@@ -60,6 +64,22 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.log.Warn("write answer", "err", err, "namespace", answer.Namespace, "pod", answer.Pod)
 	}
 	h.record(answer, time.Since(start))
+}
+
+// lookup adds to what the cache says of a namespace what the API server says
+// by calling NamespacePath.
+func (h *handler) lookup(r *http.Request) Lookup {
+	return func(name string) (inject.Namespace, error) {
+		ns, err := h.options.Namespace(r.Context(), name)
+		if err == nil && r.URL.Path == NamespacePath {
+			ns.Labels = maps.Clone(ns.Labels) // the cache's own
+			if ns.Labels == nil {
+				ns.Labels = map[string]string{}
+			}
+			ns.Labels[contract.LabelInject] = contract.InjectEnabled
+		}
+		return ns, err
+	}
 }
 
 // readBody returns the body, or the status that says what is wrong with it.
@@ -92,12 +112,13 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, status int, err e
 }
 
 // record logs what a human asks for first: which pod, what, why. A dry run
-// leaves no trace in the counters, which say what happened in the cluster.
+// leaves no other trace: counters and Events say what happened in the cluster.
 func (h *handler) record(a Answer, took time.Duration) {
-	h.log.Info("reviewed", "verdict", a.Verdict, "namespace", a.Namespace, "pod", a.Pod,
+	h.log.Info("reviewed", "verdict", a.Verdict, "reason", a.Reason, "namespace", a.Namespace, "pod", a.Pod,
 		"why", a.Message, "dry_run", a.DryRun, "took", took.String())
 	if a.DryRun {
 		return
 	}
 	h.metrics.record(a, took)
+	h.options.Reviewed(a)
 }

@@ -72,7 +72,7 @@ func TestWhoIsCalled(t *testing.T) {
 			if got := called(t, c, labelled("shop", ns), labelled("", pod)); !slices.Equal(got, expected) {
 				t.Errorf("namespace %q, pod %q: called %v, want %v", ns, pod, got, expected)
 			}
-			for _, system := range []string{"kube-system", contract.SystemNamespace} {
+			for _, system := range contract.SystemNamespaces() {
 				if got := called(t, c, labelled(system, ns), labelled("", pod)); got != nil {
 					t.Errorf("%s %q, pod %q: called %v, want nobody", system, ns, pod, got)
 				}
@@ -100,20 +100,27 @@ func TestRegistration(t *testing.T) {
 	scope := admissionregistrationv1.NamespacedScope
 	want := admissionregistrationv1.MutatingWebhook{
 		ClientConfig: admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{
-			Namespace: contract.SystemNamespace, Name: contract.WebhookService, Path: new(webhook.Path), Port: new(int32(443)),
+			Namespace: contract.SystemNamespace, Name: contract.WebhookService, Port: new(int32(443)),
 		}},
 		Rules: []admissionregistrationv1.RuleWithOperations{{
 			Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
 			Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}, Scope: &scope},
 		}},
+		MatchConditions: []admissionregistrationv1.MatchCondition{ // the end-to-end tests hold what they mean
+			{Name: "not-on-the-nodes-network", Expression: "!has(object.spec.hostNetwork) || !object.spec.hostNetwork"},
+			{Name: "not-a-static-pods-mirror", Expression: "!has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)"},
+			{Name: "not-on-windows", Expression: "!has(object.spec.os) || object.spec.os.name != 'windows'"},
+		},
 		FailurePolicy:           new(admissionregistrationv1.Fail),
 		MatchPolicy:             new(admissionregistrationv1.Equivalent),
-		SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
+		SideEffects:             new(admissionregistrationv1.SideEffectClassNoneOnDryRun),
 		ReinvocationPolicy:      new(admissionregistrationv1.IfNeededReinvocationPolicy),
 		TimeoutSeconds:          new(int32(5)),
 		AdmissionReviewVersions: []string{"v1"},
 	}
-	for _, got := range c.Webhooks {
+	paths := []string{webhook.NamespacePath, webhook.Path}
+	for i, got := range c.Webhooks {
+		want.ClientConfig.Service.Path = &paths[i]
 		got.Name, got.NamespaceSelector, got.ObjectSelector = "", nil, nil
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("entry (-want +got):\n%s", diff)

@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
-	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/webhook/inject"
 )
 
@@ -36,26 +35,39 @@ const (
 // than ours may send.
 const notPodCreation inject.Reason = "NotAPodCreation"
 
-// Answer is what Review decided, for the wire and for the log.
+// namespaceUnread is the reason for refusing a pod when its namespace can't be
+// read: what the namespace says of it is unknown then.
+const namespaceUnread inject.Reason = "NamespaceUnread"
+
+// noPod is the reason for refusing an object that can't be parsed as a pod.
+const noPod inject.Reason = "NoPod"
+
+// Answer is what Review decided, for the wire, the log, metrics and Events.
 type Answer struct {
 	Body      []byte // an AdmissionReview as JSON
 	Verdict   Verdict
-	Reason    inject.Reason // for Skipped
-	Message   string        // for Skipped and Refused: the words for a human
+	Reason    inject.Reason
+	Message   string // the words for a human
 	Namespace string
-	Pod       string // the name, or the generateName with a "*"
+	Pod       string                 // the name, or the generateName with a "*"
+	Name      string                 // the pod's own name, "" while it has none
+	Owner     *metav1.OwnerReference // the pod's controller, nil without one
 	DryRun    bool
 }
 
+// Lookup returns the namespace of a pod.
+type Lookup func(name string) (inject.Namespace, error)
+
 // Review answers one AdmissionReview of admission.k8s.io/v1. It has no side
-// effects. An error means that no answer can be given, since body is none: the
-// caller is at fault (HTTP 400).
-func Review(body []byte, o inject.Options) (Answer, error) {
+// effects but those of lookup, which is called for what is a pod's creation. An
+// error means that no answer can be given, since body is none: the caller is at
+// fault (HTTP 400).
+func Review(body []byte, o inject.Options, lookup Lookup) (Answer, error) {
 	req, err := parseReview(body)
 	if err != nil {
 		return Answer{}, err
 	}
-	answer, response := decide(req, o)
+	answer, response := decide(req, o, lookup)
 	answer.Namespace = req.Namespace // the pod's own is empty as often as not
 	answer.DryRun = req.DryRun != nil && *req.DryRun
 	response.UID = req.UID
@@ -87,35 +99,46 @@ func parseReview(body []byte) (*admissionv1.AdmissionRequest, error) {
 	return review.Request, nil
 }
 
-func decide(req *admissionv1.AdmissionRequest, o inject.Options) (Answer, *admissionv1.AdmissionResponse) {
+func decide(req *admissionv1.AdmissionRequest, o inject.Options, lookup Lookup) (Answer, *admissionv1.AdmissionResponse) {
 	if !podCreation(req) {
 		return skipped(Answer{}, notPodCreation, "only the creation of pods is of interest")
 	}
 	pod := new(corev1.Pod)
 	if err := utiljson.Unmarshal(req.Object.Raw, pod); err != nil {
-		return refused(Answer{Pod: req.Name}, fmt.Errorf("parse pod: %w", err))
+		return refused(Answer{Pod: req.Name, Reason: noPod}, http.StatusBadRequest, fmt.Errorf("parse pod: %w", err))
 	}
-	answer := Answer{Pod: podName(pod)}
-	d, err := inject.Decide(pod, namespaceOf(req), o)
+	answer := Answer{Pod: podName(pod), Name: pod.Name, Owner: metav1.GetControllerOfNoCopy(pod)}
+	ns, err := lookup(req.Namespace)
 	if err != nil {
-		return refused(answer, err)
+		answer.Reason = namespaceUnread
+		return refused(answer, http.StatusServiceUnavailable, err)
+	}
+	d, err := inject.Decide(pod, ns, o)
+	if err != nil {
+		answer.Reason = refusalReason(err)
+		return refused(answer, http.StatusBadRequest, err)
 	}
 	if !d.Injected() {
 		return skipped(answer, d.Reason, d.Reason.Words())
 	}
-	patch, err := json.Marshal(d.Patch)
-	if err != nil {
-		return refused(answer, fmt.Errorf("encode patch: %w", err))
-	}
-	answer.Verdict = Injected
-	kind := admissionv1.PatchTypeJSONPatch
-	return answer, &admissionv1.AdmissionResponse{Allowed: true, Patch: patch, PatchType: &kind, Warnings: d.Warnings}
+	return injected(answer, d)
 }
 
-// namespaceOf takes for labelled the namespace of a pod that doesn't say
-// anything itself: the API server would not have called otherwise.
-func namespaceOf(req *admissionv1.AdmissionRequest) inject.Namespace {
-	return inject.Namespace{Name: req.Namespace, Labels: map[string]string{contract.LabelInject: contract.InjectEnabled}}
+func injected(a Answer, d inject.Decision) (Answer, *admissionv1.AdmissionResponse) {
+	patch, err := json.Marshal(d.Patch)
+	if err != nil {
+		return refused(a, http.StatusInternalServerError, fmt.Errorf("encode patch: %w", err))
+	}
+	a.Verdict, a.Reason, a.Message = Injected, d.Reason, d.Reason.Words()
+	kind := admissionv1.PatchTypeJSONPatch
+	return a, &admissionv1.AdmissionResponse{Allowed: true, Patch: patch, PatchType: &kind, Warnings: d.Warnings}
+}
+
+func refusalReason(err error) inject.Reason {
+	if refusal := new(inject.Refusal); errors.As(err, &refusal) {
+		return refusal.Reason
+	}
+	return ""
 }
 
 func podCreation(req *admissionv1.AdmissionRequest) bool {
@@ -129,12 +152,17 @@ func skipped(a Answer, why inject.Reason, words string) (Answer, *admissionv1.Ad
 	return a, &admissionv1.AdmissionResponse{Allowed: true, AuditAnnotations: map[string]string{"skipped": words}}
 }
 
-func refused(a Answer, err error) (Answer, *admissionv1.AdmissionResponse) {
+// refused answers with the status that the creator of the pod gets.
+func refused(a Answer, code int32, err error) (Answer, *admissionv1.AdmissionResponse) {
 	a.Verdict, a.Message = Refused, shorten(err.Error())
+	reason := metav1.StatusReasonBadRequest
+	if code != http.StatusBadRequest {
+		reason = metav1.StatusReasonServiceUnavailable
+	}
 	return a, &admissionv1.AdmissionResponse{Allowed: false, Result: &metav1.Status{
 		Status:  metav1.StatusFailure,
-		Reason:  metav1.StatusReasonBadRequest,
-		Code:    http.StatusBadRequest,
+		Reason:  reason,
+		Code:    code,
 		Message: a.Message,
 	}}
 }

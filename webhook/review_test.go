@@ -4,6 +4,7 @@ package webhook_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -21,6 +22,10 @@ const uid = "705ab4f5-6393-11e8-b7cc-42010a800002"
 
 func injectOptions() inject.Options {
 	return inject.Options{Image: "shunt.dev/dataplane:0.1.0", DiscoveryAddress: "discovery:15012", DiscoveryCA: "PEM", Version: "0.1.0"}
+}
+
+func labelledNamespace(name string) (inject.Namespace, error) {
+	return inject.Namespace{Name: name, Labels: map[string]string{contract.LabelInject: contract.InjectEnabled}}, nil
 }
 
 // review is an AdmissionReview as an API server sends it.
@@ -84,22 +89,22 @@ func TestReview(t *testing.T) {
 		reason  inject.Reason
 		words   string
 	}{
-		{name: "injects", object: simplePod, verdict: webhook.Injected},
-		{name: "dry run", object: simplePod, change: func(r *admissionv1.AdmissionRequest) { r.DryRun = new(true) }, verdict: webhook.Injected},
+		{name: "injects", object: simplePod, verdict: webhook.Injected, reason: inject.NamespaceEnabled},
+		{name: "dry run", object: simplePod, change: func(r *admissionv1.AdmissionRequest) { r.DryRun = new(true) }, verdict: webhook.Injected, reason: inject.NamespaceEnabled},
 		{name: "host network", object: with(`"containers"`, `"hostNetwork":true,"containers"`), verdict: webhook.Skipped, reason: inject.HostNetwork, words: "node's network"},
 		{name: "opted out", object: with(`"creationTimestamp":null`, `"labels":{"shunt.dev/inject":"disabled"}`), verdict: webhook.Skipped, reason: inject.PodDisabled, words: "disabled"},
 		{name: "update", object: simplePod, change: func(r *admissionv1.AdmissionRequest) { r.Operation = admissionv1.Update }, verdict: webhook.Skipped, reason: "NotAPodCreation"},
 		{name: "delete without object", change: func(r *admissionv1.AdmissionRequest) { r.Operation = admissionv1.Delete; r.Object.Raw = nil }, verdict: webhook.Skipped, reason: "NotAPodCreation"},
 		{name: "ephemeral containers", object: simplePod, change: func(r *admissionv1.AdmissionRequest) { r.SubResource = "ephemeralcontainers" }, verdict: webhook.Skipped, reason: "NotAPodCreation"},
 		{name: "other resource", object: `{}`, change: func(r *admissionv1.AdmissionRequest) { r.Resource.Resource = "services" }, verdict: webhook.Skipped, reason: "NotAPodCreation"},
-		{name: "bad annotation", object: with(`"creationTimestamp":null`, `"annotations":{"shunt.dev/exclude-inbound-ports":"http"}`), verdict: webhook.Refused, words: `shunt.dev/exclude-inbound-ports: port list "http"`},
-		{name: "long value", object: with(`"creationTimestamp":null`, `"annotations":{"shunt.dev/exclude-inbound-ports":"`+strings.Repeat("ü", 9000)+`"}`), verdict: webhook.Refused, words: "9000-9010)"},
-		{name: "object that is no pod", object: `{"spec":{"containers":"none"}}`, verdict: webhook.Refused, words: "parse pod"},
-		{name: "no object", object: `null`, verdict: webhook.Refused, words: "parse pod"},
+		{name: "bad annotation", object: with(`"creationTimestamp":null`, `"annotations":{"shunt.dev/exclude-inbound-ports":"http"}`), verdict: webhook.Refused, reason: inject.BadAnnotation, words: `shunt.dev/exclude-inbound-ports: port list "http"`},
+		{name: "long value", object: with(`"creationTimestamp":null`, `"annotations":{"shunt.dev/exclude-inbound-ports":"`+strings.Repeat("ü", 9000)+`"}`), verdict: webhook.Refused, reason: inject.BadAnnotation, words: "9000-9010)"},
+		{name: "object that is no pod", object: `{"spec":{"containers":"none"}}`, verdict: webhook.Refused, reason: "NoPod", words: "parse pod"},
+		{name: "no object", object: `null`, verdict: webhook.Refused, reason: "NoPod", words: "parse pod"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			answer, err := webhook.Review(review(t, tt.object, tt.change), injectOptions())
+			answer, err := webhook.Review(review(t, tt.object, tt.change), injectOptions(), labelledNamespace)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,9 +143,40 @@ func TestReviewOfNone(t *testing.T) {
 		{"no uid", `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{}}`, "no uid"},
 	}
 	for _, tt := range tests {
-		if answer, err := webhook.Review([]byte(tt.body), injectOptions()); err == nil || !strings.Contains(err.Error(), tt.words) {
+		if answer, err := webhook.Review([]byte(tt.body), injectOptions(), labelledNamespace); err == nil || !strings.Contains(err.Error(), tt.words) {
 			t.Errorf("%s: answer %+v, error %v; want an error with %q", tt.name, answer, err, tt.words)
 		}
+	}
+}
+
+// Without its namespace nothing can be said of a pod: it is refused, and its
+// controller tries again.
+func TestReviewWithoutItsNamespace(t *testing.T) {
+	away := func(string) (inject.Namespace, error) {
+		return inject.Namespace{}, errors.New("read namespace shop: connection refused")
+	}
+	answer, err := webhook.Review(review(t, simplePod, nil), injectOptions(), away)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := response(t, answer.Body)
+	if got.Allowed || got.Result.Code != 503 || got.Result.Reason != metav1.StatusReasonServiceUnavailable || got.Result.Message != "read namespace shop: connection refused" {
+		t.Errorf("response %+v", got)
+	}
+	if answer.Verdict != webhook.Refused || answer.Reason != "NamespaceUnread" {
+		t.Errorf("answer %+v", answer)
+	}
+}
+
+// Events are written to the controller of a pod.
+func TestReviewNamesTheOwner(t *testing.T) {
+	const owned = `{"metadata":{"generateName":"web-","ownerReferences":[{"kind":"Other","name":"o","uid":"1"},{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web","uid":"2","controller":true}]},"spec":{"containers":[{"name":"app"}]}}`
+	answer, err := webhook.Review(review(t, owned, nil), injectOptions(), labelledNamespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.Owner == nil || answer.Owner.Name != "web" || answer.Pod != "web-*" {
+		t.Errorf("owner %+v of %q", answer.Owner, answer.Pod)
 	}
 }
 
@@ -149,7 +185,7 @@ func TestReviewOfNone(t *testing.T) {
 func TestUnknownFieldsSurvive(t *testing.T) {
 	const object = `{"metadata":{"annotations":{},"fromTheFuture":1},"spec":{"fromTheFuture":{"a":2},` +
 		`"initContainers":[{"name":"one","fromTheFuture":3}],"volumes":[{"name":"v","fromTheFuture":{"b":4}}],"containers":[{"name":"app","fromTheFuture":5}]}}`
-	answer, err := webhook.Review(review(t, object, nil), injectOptions())
+	answer, err := webhook.Review(review(t, object, nil), injectOptions(), labelledNamespace)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +203,7 @@ func FuzzReview(f *testing.F) {
 	f.Add([]byte(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE","resource":{"version":"v1","resource":"pods"},"object":{"metadata":{"annotations":{"shunt.dev/x":""}},"spec":{"initContainers":[{}]}}}}`))
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		answer, err := webhook.Review(body, injectOptions())
+		answer, err := webhook.Review(body, injectOptions(), labelledNamespace)
 		if err != nil {
 			return
 		}
@@ -188,7 +224,7 @@ func BenchmarkReview(b *testing.B) {
 	body := review(b, simplePod, nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := webhook.Review(body, injectOptions()); err != nil {
+		if _, err := webhook.Review(body, injectOptions(), labelledNamespace); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -16,13 +16,20 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/netutil"
 
 	"github.com/shuntmesh/shunt/webhook/inject"
 )
 
-// Path is where reviews are posted to.
-const Path = "/inject"
+// Where reviews are posted to. The API server and our cache learn of a
+// namespace's label each in its own time; what is posted to NamespacePath comes
+// from the registration's entry for labelled namespaces, so the label is there
+// even when the cache does not show it yet.
+const (
+	Path          = "/inject"
+	NamespacePath = "/inject/namespace"
+)
 
 // shutdownTimeout is how long reviews under way may take to end: the API
 // server gives up on any of them after 5 s.
@@ -43,6 +50,20 @@ type Options struct {
 	Ready func() error
 	// Inject returns what to inject by; it is called for each review.
 	Inject func() inject.Options
+	// Linger is how long reviews are taken after the end: /ready says no at
+	// once, but the API server goes on sending until it has heard that this
+	// replica is no endpoint any more. A preStop hook that sleeps would do the
+	// same, from Kubernetes 1.30 on or with a shell in the image.
+	Linger time.Duration
+	// Namespace returns the namespace of a pod. With a warm cache it asks
+	// nobody. An error refuses the pod.
+	Namespace func(ctx context.Context, name string) (inject.Namespace, error)
+	// Reviewed hears of each answer that was given. It must not block.
+	Reviewed func(Answer)
+	// Collectors are metrics of others, to be served beside the server's own.
+	Collectors []prometheus.Collector
+	// Control is served by the control listener, by pattern of http.ServeMux.
+	Control map[string]http.Handler
 
 	Log *slog.Logger
 }
@@ -59,7 +80,7 @@ type Server struct {
 // NewServer opens the listeners; Run serves and closes them.
 func NewServer(o Options) (*Server, error) {
 	s := &Server{options: o, draining: make(chan struct{})}
-	s.metrics = newMetrics(s.certificateExpiry)
+	s.metrics = newMetrics(s.certificateExpiry, o.Collectors)
 	ln, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for reviews: %w", err)
@@ -84,28 +105,26 @@ func (s *Server) Addr() net.Addr { return s.webhook.Addr() }
 // ControlAddr is the address of the listener of /metrics and /ready.
 func (s *Server) ControlAddr() net.Addr { return s.control.Addr() }
 
-// Run serves until ctx ends, lets the reviews under way end, and returns when
-// all is closed. The error is why it could not serve, nil when ctx ended it.
+// Run serves until Linger after ctx has ended, lets the reviews under way end,
+// and returns when all is closed. The error is why it could not serve, nil when ctx ended it.
 func (s *Server) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
-	mux.Handle(Path, newHandler(s.options, s.metrics))
+	h := newHandler(s.options, s.metrics)
+	mux.Handle(Path, h)
+	mux.Handle(NamespacePath, h)
 	control := http.NewServeMux()
 	control.Handle("GET /metrics", s.metrics.handler())
 	control.HandleFunc("GET /ready", s.ready)
+	for pattern, h := range s.options.Control {
+		control.Handle(pattern, h)
+	}
 	servers := []*http.Server{s.server(mux), s.server(control)}
 
 	errs := make(chan error, len(servers))
 	for i, ln := range []net.Listener{s.webhook, s.control} {
 		go func() { errs <- servers[i].Serve(ln) }() // both are received below
 	}
-	var first error
-	received := 0
-	select {
-	case <-ctx.Done():
-	case first = <-errs:
-		received++
-	}
-	close(s.draining)
+	received, first := s.wait(ctx, errs)
 	s.shutdown(context.WithoutCancel(ctx), servers)
 	for ; received < len(servers); received++ {
 		if err := <-errs; first == nil && !errors.Is(err, http.ErrServerClosed) {
@@ -116,6 +135,26 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve: %w", first)
 	}
 	return nil
+}
+
+// wait returns when the servers are to be shut down: one of them has failed, or
+// ctx has ended and Linger has passed since. It counts what it takes of errs.
+func (s *Server) wait(ctx context.Context, errs <-chan error) (received int, err error) {
+	select {
+	case err = <-errs:
+		close(s.draining)
+		return 1, err
+	case <-ctx.Done():
+	}
+	close(s.draining)
+	linger := time.NewTimer(s.options.Linger)
+	defer linger.Stop()
+	select {
+	case err = <-errs:
+		return 1, err
+	case <-linger.C:
+		return 0, nil
+	}
 }
 
 func (s *Server) shutdown(ctx context.Context, servers []*http.Server) {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,6 +28,9 @@ import (
 
 const serverName = contract.WebhookService + "." + contract.SystemNamespace + ".svc"
 
+// linger is short, and longer than a review takes.
+const linger = 300 * time.Millisecond
+
 // running is a server on loopback with a certificate of its own authority.
 type running struct {
 	*webhook.Server
@@ -34,6 +38,9 @@ type running struct {
 	plain   *http.Client
 	unready atomic.Pointer[error]
 	stop    func() error
+
+	mu       sync.Mutex
+	reviewed []webhook.Answer
 }
 
 func run(t *testing.T) *running {
@@ -57,7 +64,16 @@ func run(t *testing.T) *running {
 			return nil
 		},
 		Inject: func() inject.Options { return injectOptions() },
-		Log:    slog.New(slog.DiscardHandler),
+		Linger: linger,
+		Namespace: func(_ context.Context, name string) (inject.Namespace, error) {
+			return inject.Namespace{Name: name}, nil
+		},
+		Reviewed: func(a webhook.Answer) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.reviewed = append(r.reviewed, a)
+		},
+		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +111,13 @@ func run(t *testing.T) *running {
 
 func (r *running) post(t *testing.T, contentType string, body io.Reader) (int, []byte) {
 	t.Helper()
-	resp, err := r.client.Post("https://"+r.Addr().String()+webhook.Path+"?timeout=5s", contentType, body)
+	return r.postTo(t, webhook.NamespacePath, contentType, body)
+}
+
+// postTo returns when the answer has ended, and with it the handler.
+func (r *running) postTo(t *testing.T, path, contentType string, body io.Reader) (int, []byte) {
+	t.Helper()
+	resp, err := r.client.Post("https://"+r.Addr().String()+path+"?timeout=5s", contentType, body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,9 +174,9 @@ func TestServer(t *testing.T) {
 
 	_, text := r.control(t, "/metrics")
 	for _, want := range []string{
-		"shunt_webhook_injected_total 1\n", // the dry run is not counted
-		`shunt_webhook_skipped_total{reason="AlreadyInjected"} 1`,
-		"shunt_webhook_refused_total 1\n",
+		`shunt_webhook_reviews_total{reason="NamespaceEnabled",verdict="injected"} 1` + "\n", // the dry run is not counted
+		`shunt_webhook_reviews_total{reason="AlreadyInjected",verdict="skipped"} 1` + "\n",
+		`shunt_webhook_reviews_total{reason="BadAnnotation",verdict="refused"} 1` + "\n",
 		"shunt_webhook_malformed_requests_total 0\n",
 		"shunt_webhook_review_duration_seconds_count 3\n",
 		"shunt_webhook_certificate_expiry_timestamp_seconds 1.",
@@ -162,6 +184,25 @@ func TestServer(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("metrics lack %q", want)
 		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.reviewed) != 3 {
+		t.Errorf("%d answers were told of, want the 3 that were no dry run", len(r.reviewed))
+	}
+}
+
+// The cache of this test knows no label: a pod that says nothing itself gets a
+// proxy only by the path of the entry for labelled namespaces.
+func TestPathSaysThatTheNamespaceIsLabelled(t *testing.T) {
+	r := run(t)
+	for path, verdict := range map[string]webhook.Verdict{webhook.Path: webhook.Skipped, webhook.NamespacePath: webhook.Injected} {
+		r.postTo(t, path, "application/json", bytes.NewReader(review(t, simplePod, nil)))
+		r.mu.Lock()
+		if last := r.reviewed[len(r.reviewed)-1]; last.Verdict != verdict {
+			t.Errorf("%s: %s (%s), want %s", path, last.Verdict, last.Reason, verdict)
+		}
+		r.mu.Unlock()
 	}
 }
 
@@ -205,6 +246,32 @@ func TestReady(t *testing.T) {
 	}
 }
 
+// Reviews that the API server sends before it has heard of the end are
+// answered, while /ready already says no.
+func TestReviewsAreTakenWhileLingering(t *testing.T) {
+	r := run(t)
+	stopped := make(chan error, 1)
+	start := time.Now()
+	go func() { stopped <- r.stop() }()
+	for { // the end has begun
+		if status, text := r.control(t, "/ready"); status == http.StatusServiceUnavailable && strings.Contains(text, "shutting down") {
+			break
+		}
+		if time.Since(start) > linger {
+			t.Fatal("still ready")
+		}
+	}
+	if status, body := r.post(t, "application/json", bytes.NewReader(review(t, simplePod, nil))); status != http.StatusOK {
+		t.Errorf("review while lingering: %d %s", status, body)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if took := time.Since(start); took < linger {
+		t.Errorf("ended after %v, want %v at least", took, linger)
+	}
+}
+
 // A review under way when the shutdown begins still gets its answer.
 func TestShutdownLetsReviewsEnd(t *testing.T) {
 	r := run(t)
@@ -231,7 +298,7 @@ func TestShutdownLetsReviewsEnd(t *testing.T) {
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.stop() }()
-	time.Sleep(50 * time.Millisecond) // the shutdown is under way, with or without this
+	time.Sleep(linger + 50*time.Millisecond) // the shutdown is under way, with or without this
 	if _, err := write.Write(body[10:]); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := o.inject("PEM")
+	i := o.inject("PEM", true)
 	if i.Image != "shunt.dev/dataplane:"+version.Version || i.PullPolicy != "IfNotPresent" || i.DiscoveryAddress != "shunt-discovery.shunt-system.svc:15012" || i.DiscoveryCA != "PEM" {
 		t.Errorf("defaults %+v", i)
 	}
@@ -30,6 +30,11 @@ func TestParse(t *testing.T) {
 		{"--discovery-address=nowhere", "host:port"},
 		{"--discovery-address=", ""},
 		{"--log-level=loud", "log-level"},
+		{"--native-sidecars=maybe", `"maybe" is unknown (allowed: auto, on, off)`},
+		{"--never-inject=app==,", "a label selector such as app=web"},
+		{"--always-inject=", "would match every pod"},
+		{"--image-pull-secret=Not_A_Name", `"Not_A_Name" is no name of a Secret`},
+		{"--linger=-1s", "-1s is out of range (allowed: 0s to 20s)"},
 		{"serve", `"serve" is one too many`},
 	}
 	for _, tt := range tests {

@@ -5,77 +5,36 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
-
-	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/internal/version"
 	"github.com/shuntmesh/shunt/webhook"
-	"github.com/shuntmesh/shunt/webhook/inject"
-	"github.com/shuntmesh/shunt/webhook/operate"
 )
 
-// check refuses what would only show when the first pod is created.
-func (o options) check(rest []string) error {
-	if len(rest) > 0 {
-		return fmt.Errorf("read arguments: %q is one too many (allowed: flags, see -h)", rest[0])
-	}
-	if o.image == "" {
-		return errors.New("read --image: it is empty (allowed: an image such as shunt.dev/dataplane:" + version.Version + ")")
-	}
-	switch corev1.PullPolicy(o.pullPolicy) {
-	case corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever:
-	default:
-		return fmt.Errorf("read --image-pull-policy: %q is unknown (allowed: Always, IfNotPresent, Never)", o.pullPolicy)
-	}
-	if o.discovery == "" {
-		return nil
-	}
-	if _, _, err := net.SplitHostPort(o.discovery); err != nil {
-		return fmt.Errorf("read --discovery-address: %w (allowed: host:port, or nothing)", err)
-	}
-	return nil
-}
-
-// run serves until ctx ends or a part can't go on, and joins both parts.
+// run serves until ctx ends or a part can't go on, and joins all parts. The
+// server ends first: it still answers reviews for a while, and the others work
+// for them.
 func run(ctx context.Context, o options, log *slog.Logger) error {
-	clients, err := operate.Connect(o.kubeconfig, o.namespace)
+	p, err := newParts(o, log)
 	if err != nil {
 		return err
 	}
-	keeper := operate.New(operate.Options{
-		Secrets:       clients.Secrets,
-		Registrations: clients.Registrations,
-		DNSNames:      []string{contract.WebhookService + "." + o.namespace + ".svc"},
-		Log:           log,
-	})
-	server, err := webhook.NewServer(webhook.Options{
-		Listen:        o.listen,
-		ControlListen: o.controlListen,
-		Certificate:   keeper.Certificate,
-		Ready:         keeper.Ready,
-		Inject:        func() inject.Options { return o.inject(keeper.CABundle()) },
-		Log:           log,
-	})
+	server, err := webhook.NewServer(p.server(o, log))
 	if err != nil {
 		return err
 	}
 	log.Info("listening", "webhook", server.Addr().String(), "control", server.ControlAddr().String(), "version", version.Version)
-	return join(ctx, keeper.Run, server.Run)
-}
-
-func (o options) inject(discoveryCA string) inject.Options {
-	return inject.Options{
-		Image:            o.image,
-		PullPolicy:       corev1.PullPolicy(o.pullPolicy),
-		DiscoveryAddress: o.discovery,
-		DiscoveryCA:      discoveryCA,
-		Version:          version.Version,
+	behind, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	serve := func(behind context.Context) error {
+		defer stop()
+		front, end := context.WithCancel(ctx)
+		defer end()
+		defer context.AfterFunc(behind, end)()
+		return server.Run(front)
 	}
+	return join(behind, serve, p.keeper.Run, p.namespaces.Run, p.sidecars.Run, p.recorder.Run, p.guard.Run)
 }
 
 // join runs the parts until ctx ends or one of them fails, which ends the
