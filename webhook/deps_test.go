@@ -23,6 +23,7 @@ func TestDeps(t *testing.T) {
 		deptest.Rule{Of: "./inject/...", Not: "text/template", Because: "a pod is built from Go structs, so that a value can't break out of its field"},
 		deptest.Rule{Of: "./operate", Not: "k8s.io/client-go/informers", Because: "a reflector fills our own store, which keeps only what is asked for: informers cache whole objects"},
 		deptest.Rule{Of: "./operate", Not: "k8s.io/client-go/kubernetes", Because: "its clients register every API group: 10 MiB of binary and 7 MiB of memory"},
+		deptest.Rule{Of: "./operate", Not: "k8s.io/client-go/gentype", Because: "it links the fakes of tests and OpenAPI: 2 MiB of memory"},
 		deptest.Rule{Of: "./operate", Not: "k8s.io/client-go/dynamic", Because: "typed clients say at compile time what is sent"},
 		deptest.Rule{Of: "./operate", Not: "sigs.k8s.io/controller-runtime", Because: "a few loops need no framework"},
 		deptest.Rule{Of: "./operate", Not: deptest.Module + "webhook", Because: "package webhook is handed what it needs; the two meet in cmd/webhook"},

@@ -12,12 +12,21 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/shuntmesh/shunt/internal/version"
 )
 
+// gcPercent lets the heap grow by half between collections, not by all of it. A
+// review leaves some 100 KiB of garbage behind and a collection takes a
+// millisecond, so this costs nothing that is seen, and saves 2 MiB.
+const gcPercent = 50
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	o, err := parse(os.Args[1:], os.Stderr)

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/shuntmesh/shunt/webhook"
+)
+
+const (
+	mib = 1 << 20
+
+	maxBinary = 25 * mib
+	maxRSS    = 25 * mib
+)
+
+// process is a webhook as it is shipped, at work on a fakeAPI.
+type process struct {
+	*testing.T
+	cmd             *exec.Cmd
+	log             *bytes.Buffer
+	listen, control string
+	binary          string
+	ended           chan error
+}
+
+func start(t *testing.T, api *fakeAPI) *process {
+	t.Helper()
+	p := &process{T: t, log: new(bytes.Buffer), binary: filepath.Join(t.TempDir(), "webhook"), listen: freeAddr(t), control: freeAddr(t), ended: make(chan error, 1)}
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", p.binary, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	p.cmd = exec.Command(p.binary, "--kubeconfig", api.kubeconfig(t), "--listen", p.listen, "--control-listen", p.control, "--linger", "100ms")
+	p.cmd.Stderr = p.log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.ended <- p.cmd.Wait() }() // received by stop
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if resp, err := http.Get("http://" + p.control + "/ready"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return p
+			}
+		}
+		if time.Now().After(end) {
+			_ = p.cmd.Process.Kill()
+			<-p.ended
+			t.Fatalf("not ready after 20 s:\n%s", p.log)
+		}
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// stop ends the process as the kubelet does.
+func (p *process) stop() {
+	p.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.Fatal(err)
+	}
+	if err := <-p.ended; err != nil {
+		p.Errorf("exit: %v\n%s", err, p.log)
+	}
+}
+
+// rss is the resident memory of the process, in bytes.
+func (p *process) rss() int {
+	p.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		p.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	var kib int
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		p.Fatalf("read VmRSS: %v\n%s", err, status)
+	}
+	return kib << 10
+}
+
+// review sends n reviews, 16 at a time as the API server would, over all
+// namespaces in turn.
+func (p *process) review(api *fakeAPI, n int) {
+	p.Helper()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(api.registration().Webhooks[0].ClientConfig.CABundle)
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		ForceAttemptHTTP2: true,
+		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: "shunt-webhook.shunt-system.svc"},
+	}}
+	defer client.CloseIdleConnections()
+	var senders sync.WaitGroup
+	for sender := range 16 {
+		senders.Go(func() {
+			for i := sender; i < n; i += 16 {
+				p.reviewOne(client, fmt.Sprintf("namespace-%04d", i%1000))
+			}
+		})
+	}
+	senders.Wait()
+}
+
+func (p *process) reviewOne(client *http.Client, namespace string) {
+	const pod = `{"apiVersion":"v1","kind":"Pod","metadata":{"generateName":"web-","ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web","uid":"2","controller":true}]},"spec":{"containers":[{"name":"app","image":"app:1"}]}}`
+	body, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID: "u", Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"}, Namespace: namespace,
+			Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: []byte(pod)},
+		},
+	})
+	if err != nil {
+		p.Error(err)
+		return
+	}
+	resp, err := client.Post("https://"+p.listen+webhook.NamespacePath, "application/json", bytes.NewReader(body))
+	if err != nil {
+		p.Error(err)
+		return
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || !bytes.Contains(answer, []byte(`"patchType":"JSONPatch"`)) {
+		p.Errorf("answer %s, %v", answer, err)
+	}
+}
+
+// TestProcess measures what is shipped: its size, and its memory at 1,000
+// namespaces after as many reviews with an Event each.
+func TestProcess(t *testing.T) {
+	api := newFakeAPI(t, 1000)
+	p := start(t, api)
+	before := api.calls("GET /api/v1/namespaces")
+	p.review(api, 2000)
+	// The cache is warm: the server talks to nobody in order to answer.
+	if got := api.calls("GET /api/v1/namespaces") - before; got != 0 {
+		t.Errorf("%d reads of namespaces for 2000 reviews, want none", got)
+	}
+	rss := p.rss()
+	p.stop()
+	if api.calls("POST /api/v1/namespaces/{namespace}/events") == 0 {
+		t.Error("no Event was written")
+	}
+	info, err := os.Stat(p.binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(os.Stdout, "FIGURE webhook.binary_mib %.1f MiB\n", float64(info.Size())/mib)
+	fmt.Fprintf(os.Stdout, "FIGURE webhook.rss_mib %.1f MiB\n", float64(rss)/mib)
+	if info.Size() > maxBinary {
+		t.Errorf("the binary has %d bytes, at most %d are wanted", info.Size(), maxBinary)
+	}
+	if rss > maxRSS {
+		t.Errorf("%d bytes are resident, at most %d are wanted", rss, maxRSS)
+	}
+}
