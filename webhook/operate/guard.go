@@ -23,6 +23,10 @@ import (
 const GuardPath = "/pods-without-proxy"
 
 const (
+	// firstRound is the time to the first round: after an installation or an
+	// upgrade people look.
+	firstRound = 30 * time.Second
+
 	// guardPeriod is the time from one round to the next.
 	guardPeriod = 5 * time.Minute
 
@@ -107,18 +111,21 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(g.report.Load()) // the client is gone
 }
 
-// Run makes a round every guardPeriod until ctx ends. Errors are logged and the
+// Run makes a round some guardPeriod after the other until ctx ends. Errors are logged and the
 // next round tries again.
 func (g *Guard) Run(ctx context.Context) error {
-	for {
-		// Replicas that start together take turns.
-		if !sleep(ctx, guardPeriod/2+rand.N(guardPeriod)) {
-			return nil
-		}
+	// Replicas that start together take turns.
+	for pause := firstRound/2 + rand.N(firstRound/2); sleep(ctx, pause); pause = guardPeriod/2 + rand.N(guardPeriod) {
 		if err := g.round(ctx); err != nil {
 			g.options.Log.Warn("look for pods without a proxy", "err", err)
 		}
 	}
+	if g.report.Load().Holder == g.options.Me {
+		if err := release(context.WithoutCancel(ctx), g.options.Leases, g.options.Me); err != nil {
+			g.options.Log.Warn("leave the guard to another replica", "err", err)
+		}
+	}
+	return nil
 }
 
 func (g *Guard) round(ctx context.Context) error {

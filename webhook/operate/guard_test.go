@@ -194,11 +194,35 @@ func TestOneReplicaGuards(t *testing.T) {
 			t.Errorf("%d rounds in an hour, want one each 2.5 to 7.5 minutes", rounds)
 		}
 		die()
+		pass(time.Second)
+		late := c.replica(t.Context(), "late") // what is released needs no waiting
 		pass(time.Minute)
-		late := c.replica(t.Context(), "late")
-		pass(30 * time.Minute)
 		if got := report(t, late); got.Holder != "late" || got.Total != 1 {
 			t.Errorf("report of the successor %+v", got)
+		}
+	})
+}
+
+// A replica that was killed releases nothing: its Lease ends by itself.
+func TestGuardSucceedsTheKilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newGuarded(t)
+		if _, err := c.CoordinationV1().Leases(contract.SystemNamespace).Create(t.Context(), &coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{Name: "shunt-webhook-guard"},
+			Spec: coordinationv1.LeaseSpec{
+				HolderIdentity: new("killed"), LeaseDurationSeconds: new(int32(750)), RenewTime: new(metav1.NowMicro()),
+			},
+		}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		g := c.replica(t.Context(), "r1")
+		pass(12 * time.Minute)
+		if got := report(t, g).Holder; got != "killed" {
+			t.Errorf("%q holds before the Lease has ended", got)
+		}
+		pass(10 * time.Minute)
+		if got := report(t, g).Holder; got != "r1" {
+			t.Errorf("%q holds after the Lease has ended", got)
 		}
 	})
 }

@@ -52,6 +52,25 @@ func hold(ctx context.Context, leases Leases, me string, life time.Duration, now
 	return me, nil
 }
 
+// release lets another replica hold the lease at once.
+func release(ctx context.Context, leases Leases, me string) error {
+	ctx, cancel := context.WithTimeout(ctx, lastWords)
+	defer cancel()
+	lease, err := leases.Get(ctx, leaseName, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("release Lease %s: %w", leaseName, err)
+	}
+	if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity != me {
+		return nil
+	}
+	lease = lease.DeepCopy()
+	lease.Spec = coordinationv1.LeaseSpec{}
+	if _, err := leases.Update(ctx, lease, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("release Lease %s: %w", leaseName, err)
+	}
+	return nil
+}
+
 func claim(me string, life time.Duration, now time.Time) coordinationv1.LeaseSpec {
 	return coordinationv1.LeaseSpec{
 		HolderIdentity:       &me,
