@@ -34,10 +34,11 @@ type handler struct {
 	metrics *metrics
 	log     *slog.Logger
 	slots   chan struct{}
+	ending  <-chan struct{} // closed when the shutdown begins
 }
 
-func newHandler(o Options, m *metrics) *handler {
-	return &handler{options: o, metrics: m, log: o.Log, slots: make(chan struct{}, maxInFlight)}
+func newHandler(o Options, m *metrics, ending <-chan struct{}) *handler {
+	return &handler{options: o, metrics: m, log: o.Log, slots: make(chan struct{}, maxInFlight), ending: ending}
 }
 
 // ServeHTTP implements http.Handler.
@@ -48,6 +49,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
+	h.moveOn(w)
 	start := time.Now()
 	body, status, err := readBody(w, r)
 	if err != nil {
@@ -64,6 +66,18 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.log.Warn("write answer", "err", err, "namespace", answer.Namespace, "pod", answer.Pod)
 	}
 	h.record(answer, time.Since(start))
+}
+
+// moveOn tells the API server, once the shutdown has begun, to take another
+// connection for its next review. It keeps one for as long as it can, whatever
+// becomes of the endpoints, and to close it under a review that is on its way
+// would fail that one. In HTTP/2 this header becomes GOAWAY.
+func (h *handler) moveOn(w http.ResponseWriter) {
+	select {
+	case <-h.ending:
+		w.Header().Set("Connection", "close")
+	default:
+	}
 }
 
 // lookup adds to what the cache says of a namespace what the API server says

@@ -52,8 +52,9 @@ type Options struct {
 	Inject func() inject.Options
 	// Linger is how long reviews are taken after the end: /ready says no at
 	// once, but the API server goes on sending until it has heard that this
-	// replica is no endpoint any more. A preStop hook that sleeps would do the
-	// same, from Kubernetes 1.30 on or with a shell in the image.
+	// replica is no endpoint any more. Each answer then ends its connection, so
+	// that none is in use when all are closed. A preStop hook that sleeps (from
+	// Kubernetes 1.30 on) would do the first, and not the second.
 	Linger time.Duration
 	// Namespace returns the namespace of a pod. With a warm cache it asks
 	// nobody. An error refuses the pod.
@@ -109,7 +110,7 @@ func (s *Server) ControlAddr() net.Addr { return s.control.Addr() }
 // and returns when all is closed. The error is why it could not serve, nil when ctx ended it.
 func (s *Server) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
-	h := newHandler(s.options, s.metrics)
+	h := newHandler(s.options, s.metrics, s.draining)
 	mux.Handle(Path, h)
 	mux.Handle(NamespacePath, h)
 	control := http.NewServeMux()

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -261,8 +263,27 @@ func TestReviewsAreTakenWhileLingering(t *testing.T) {
 			t.Fatal("still ready")
 		}
 	}
-	if status, body := r.post(t, "application/json", bytes.NewReader(review(t, simplePod, nil))); status != http.StatusOK {
-		t.Errorf("review while lingering: %d %s", status, body)
+	var conns []net.Conn
+	trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { conns = append(conns, c.Conn) }}
+	for range 2 {
+		req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), http.MethodPost,
+			"https://"+r.Addr().String()+webhook.Path, bytes.NewReader(review(t, simplePod, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := r.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("review while lingering: %s, %v", resp.Status, err)
+		}
+		resp.Body.Close()
+		time.Sleep(20 * time.Millisecond) // GOAWAY is on its way
+	}
+	if len(conns) != 2 || conns[0] == conns[1] {
+		t.Errorf("%d reviews on one connection while lingering: the API server would not move on", len(conns))
 	}
 	if err := <-stopped; err != nil {
 		t.Errorf("Run: %v", err)
