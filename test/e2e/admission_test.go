@@ -62,6 +62,13 @@ func TestWebhookAway(t *testing.T) {
 	apply(t, barePod("while-away", plain, "{}"))
 	defer kubectl(t, "-n", plain, "delete", "pod", "while-away")
 	kubectl(t, "-n", plain, "wait", "pod", "while-away", "--for=condition=Ready", "--timeout=60s")
+	// The API server itself knows that these never get a proxy, and asks nobody.
+	for _, spec := range []string{"hostNetwork: true", "os: {name: windows}"} {
+		pod := strings.Replace(barePod("never", mesh, "{}"), "spec:\n", "spec:\n  "+spec+"\n", 1)
+		if _, err := command(time.Minute, withImage(pod), "kubectl", "create", "--dry-run=server", "-f", "-"); err != nil {
+			t.Errorf("a pod with %s needs the webhook: %v", spec, err)
+		}
+	}
 	if _, err := command(time.Minute, withImage(barePod("while-away", mesh, "{}")), "kubectl", "apply", "-f", "-"); err == nil {
 		kubectl(t, "-n", mesh, "delete", "pod", "while-away")
 		t.Error("a pod of a labelled namespace was created without a proxy while no webhook answered")

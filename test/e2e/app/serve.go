@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/peer"
 )
@@ -86,6 +88,7 @@ func (s servers) serveGRPC(ctx context.Context) error {
 	}
 	server := grpc.NewServer()
 	testgrpc.RegisterTestServiceServer(server, greeter{})
+	healthgrpc.RegisterHealthServer(server, health.NewServer()) // for gRPC probes
 	stop := context.AfterFunc(ctx, server.GracefulStop)
 	defer stop()
 	return server.Serve(listener)
