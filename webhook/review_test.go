@@ -3,8 +3,10 @@
 package webhook_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -198,10 +200,41 @@ func TestUnknownFieldsSurvive(t *testing.T) {
 	}
 }
 
+// crowd is a pod of n containers.
+func crowd(n int) string {
+	var containers []string
+	for i := range n {
+		containers = append(containers, fmt.Sprintf(`{"name":"c%d","image":"app:1","env":[{"name":"N","value":"%d"}]}`, i, i))
+	}
+	return `{"metadata":{"name":"crowd"},"spec":{"containers":[` + strings.Join(containers, ",") + `]}}`
+}
+
+func TestPodOfThousandContainers(t *testing.T) {
+	object := crowd(1000)
+	answer, err := webhook.Review(review(t, object, nil), injectOptions(), labelledNamespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := patched(t, object, response(t, answer.Body).Patch)
+	if answer.Verdict != webhook.Injected || !strings.Contains(out, contract.ProxyContainer) || strings.Count(out, `"image":"app:1"`) != 1000 {
+		t.Errorf("%s: %s", answer.Verdict, answer.Message)
+	}
+	refused := strings.ReplaceAll(object, `"image":"app:1"`, `"image":"app:1","securityContext":{"runAsUser":1337}`)
+	if answer, err = webhook.Review(review(t, refused, nil), injectOptions(), labelledNamespace); err != nil {
+		t.Fatal(err)
+	}
+	if answer.Verdict != webhook.Refused || answer.Reason != inject.ProxyUser || len(answer.Message) > 1024 {
+		t.Errorf("%s (%s): %s", answer.Verdict, answer.Reason, answer.Message)
+	}
+}
+
 func FuzzReview(f *testing.F) {
 	f.Add(review(f, simplePod, nil))
 	f.Add([]byte(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE","resource":{"version":"v1","resource":"pods"},"object":{"metadata":{"annotations":{"shunt.dev/x":""}},"spec":{"initContainers":[{}]}}}}`))
 	f.Add([]byte(`{}`))
+	f.Add(review(f, crowd(20), nil))
+	f.Add(review(f, simplePod, func(r *admissionv1.AdmissionRequest) { r.DryRun = new(true); r.Namespace = "" })[:300])
+	f.Add(bytes.ReplaceAll(review(f, simplePod, nil), []byte("admission.k8s.io/v1"), []byte("admission.k8s.io/v1beta1")))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		answer, err := webhook.Review(body, injectOptions(), labelledNamespace)
 		if err != nil {

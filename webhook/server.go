@@ -39,6 +39,16 @@ const shutdownTimeout = 6 * time.Second
 // open and sends its reviews as streams of them; this is for some hundred.
 const maxConnections = 1024
 
+// An API server sends its reviews as streams of one connection, and maxInFlight
+// of them are read at a time. A connection takes what all its streams may send
+// unread, 3.75 MiB: otherwise those that wait would fill it, and those that are
+// being read would get nothing more. The API server opens another connection
+// for the streams beyond.
+const (
+	maxStreams   = 60
+	streamWindow = 64 << 10 // bytes; a client sends as much before it hears of less (RFC 9113 section 6.9.2)
+)
+
 // Options is what a Server is made of. All fields are needed.
 type Options struct {
 	Listen        string // host:port of HTTPS
@@ -175,12 +185,16 @@ func (s *Server) server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      15 * time.Second,
+		ReadTimeout:       5 * time.Second,
+		WriteTimeout:      10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 8 * maxInFlight},
-		ErrorLog:          slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxStreams,
+			MaxReceiveBufferPerStream:     streamWindow,
+			MaxReceiveBufferPerConnection: maxStreams * streamWindow,
+		},
+		ErrorLog: slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug),
 	}
 }
 

@@ -219,6 +219,11 @@ func TestServerRefusesWhatIsNoReview(t *testing.T) {
 		{"no type", "", "{}", http.StatusUnsupportedMediaType, "application/json"},
 		{"empty", "application/json", "", http.StatusBadRequest, "the body is empty"},
 		{"not JSON", "application/json", "{", http.StatusBadRequest, "parse AdmissionReview"},
+		{"truncated", "application/json", string(review(t, simplePod, nil)[:200]), http.StatusBadRequest, "parse AdmissionReview"},
+		{"v1beta1", "application/json", strings.Replace(string(review(t, simplePod, nil)), "admission.k8s.io/v1", "admission.k8s.io/v1beta1", 1), http.StatusBadRequest, "admissionReviewVersions: [v1]"},
+		{"protobuf", "application/vnd.kubernetes.protobuf", "k8s\x00", http.StatusUnsupportedMediaType, "allowed: application/json"},
+		{"deep", "application/json", strings.Repeat("[", 1<<20), http.StatusBadRequest, "parse AdmissionReview"},
+		{"10 MB", "application/json", strings.Repeat(" ", 10_000_000), http.StatusRequestEntityTooLarge, "larger than 4194304 bytes"},
 		{"too large", "application/json", strings.Repeat(" ", 4<<20+1), http.StatusRequestEntityTooLarge, "larger than 4194304 bytes"},
 	}
 	for _, tt := range tests {
@@ -291,6 +296,29 @@ func TestReviewsAreTakenWhileLingering(t *testing.T) {
 	if took := time.Since(start); took < linger {
 		t.Errorf("ended after %v, want %v at least", took, linger)
 	}
+}
+
+// All of a Deployment's pods come at once, on one connection. Those that wait
+// for their turn must not keep those that have it from being read.
+func TestManyLargeReviewsOnOneConnection(t *testing.T) {
+	r := run(t)
+	body := review(t, crowd(1000), nil) // 80 KiB, as pods with inlined files are
+	r.post(t, "application/json", bytes.NewReader(body))
+	var posts sync.WaitGroup
+	for range 120 {
+		posts.Go(func() {
+			resp, err := r.client.Post("https://"+r.Addr().String()+webhook.NamespacePath, "application/json", bytes.NewReader(body))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+				t.Errorf("%s: %s, %v", resp.Status, text, err)
+			}
+		})
+	}
+	posts.Wait()
 }
 
 // A review under way when the shutdown begins still gets its answer.

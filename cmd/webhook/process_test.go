@@ -32,6 +32,7 @@ const (
 
 	maxBinary = 25 * mib
 	maxRSS    = 25 * mib
+	maxWorst  = 160 * mib // the limit in manifests/base/webhook.yaml
 )
 
 // process is a webhook as it is shipped, at work on a fakeAPI.
@@ -53,6 +54,7 @@ func start(t *testing.T, api *fakeAPI) *process {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	p.cmd = exec.Command(p.binary, "--kubeconfig", api.kubeconfig(t), "--listen", p.listen, "--control-listen", p.control, "--linger", "100ms")
+	p.cmd.Env = append(os.Environ(), "GOMEMLIMIT=120MiB") // as in the manifest
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -95,57 +97,67 @@ func (p *process) stop() {
 	}
 }
 
-// rss is the resident memory of the process, in bytes.
-func (p *process) rss() int {
+// memory is a value of the process's status, in bytes: VmRSS is the resident
+// memory, VmHWM the most that it ever was.
+func (p *process) memory(key string) int {
 	p.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		p.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	_, rest, _ := strings.Cut(string(status), key+":")
 	var kib int
 	if _, err := fmt.Sscan(rest, &kib); err != nil {
-		p.Fatalf("read VmRSS: %v\n%s", err, status)
+		p.Fatalf("read %s: %v\n%s", key, err, status)
 	}
 	return kib << 10
 }
 
-// review sends n reviews, 16 at a time as the API server would, over all
-// namespaces in turn.
-func (p *process) review(api *fakeAPI, n int) {
-	p.Helper()
+// client is an API server's: it trusts the registration's caBundle.
+func (p *process) client(api *fakeAPI) *http.Client {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(api.registration().Webhooks[0].ClientConfig.CABundle)
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+	transport := &http.Transport{
 		ForceAttemptHTTP2: true,
 		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: "shunt-webhook.shunt-system.svc"},
-	}}
-	defer client.CloseIdleConnections()
+	}
+	p.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Timeout: 30 * time.Second, Transport: transport}
+}
+
+const owned = `"metadata":{"generateName":"web-","ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web","uid":"2","controller":true}]}`
+
+// review sends n reviews, 16 at a time as the API server would, over all
+// namespaces in turn.
+func (p *process) review(client *http.Client, n int, pod string) {
 	var senders sync.WaitGroup
 	for sender := range 16 {
 		senders.Go(func() {
 			for i := sender; i < n; i += 16 {
-				p.reviewOne(client, fmt.Sprintf("namespace-%04d", i%1000))
+				p.reviewOne(client, fmt.Sprintf("namespace-%04d", i%1000), pod)
 			}
 		})
 	}
 	senders.Wait()
 }
 
-func (p *process) reviewOne(client *http.Client, namespace string) {
-	const pod = `{"apiVersion":"v1","kind":"Pod","metadata":{"generateName":"web-","ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web","uid":"2","controller":true}]},"spec":{"containers":[{"name":"app","image":"app:1"}]}}`
-	body, err := json.Marshal(admissionv1.AdmissionReview{
-		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
-		Request: &admissionv1.AdmissionRequest{
-			UID: "u", Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"}, Namespace: namespace,
-			Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: []byte(pod)},
-		},
-	})
-	if err != nil {
-		p.Error(err)
-		return
+// flood sends 8 reviews of a pod at once. What waits too long for its turn is
+// cut off, so nothing is said of the answers.
+func (p *process) flood(client *http.Client, pod string) {
+	var senders sync.WaitGroup
+	for range 8 {
+		senders.Go(func() {
+			if resp, err := p.post(client, "namespace-0000", pod); err == nil {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+		})
 	}
-	resp, err := client.Post("https://"+p.listen+webhook.NamespacePath, "application/json", bytes.NewReader(body))
+	senders.Wait()
+}
+
+func (p *process) reviewOne(client *http.Client, namespace, pod string) {
+	resp, err := p.post(client, namespace, pod)
 	if err != nil {
 		p.Error(err)
 		return
@@ -157,18 +169,38 @@ func (p *process) reviewOne(client *http.Client, namespace string) {
 	}
 }
 
+func (p *process) post(client *http.Client, namespace, pod string) (*http.Response, error) {
+	body, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID: "u", Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"}, Namespace: namespace,
+			Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: []byte(pod)},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return client.Post("https://"+p.listen+webhook.NamespacePath, "application/json", bytes.NewReader(body))
+}
+
 // TestProcess measures what is shipped: its size, and its memory at 1,000
 // namespaces after as many reviews with an Event each.
 func TestProcess(t *testing.T) {
 	api := newFakeAPI(t, 1000)
 	p := start(t, api)
 	before := api.calls("GET /api/v1/namespaces")
-	p.review(api, 2000)
+	client := p.client(api)
+	const pod = `{` + owned + `,"spec":{"containers":[{"name":"app","image":"app:1"}]}}`
+	p.review(client, 2000, pod)
 	// The cache is warm: the server talks to nobody in order to answer.
 	if got := api.calls("GET /api/v1/namespaces") - before; got != 0 {
 		t.Errorf("%d reads of namespaces for 2000 reviews, want none", got)
 	}
-	rss := p.rss()
+	rss := p.memory("VmRSS")
+	// The worst that somebody can do who may create pods.
+	p.flood(client, `{"spec":{"containers":[`+strings.Repeat(`{"name":"c","image":"i","env":[{"name":"N","value":"1"}]},`, 70_000)+`{"name":"z"}]}}`)
+	worst := p.memory("VmHWM")
+	p.reviewOne(client, "namespace-0000", pod) // it goes on
 	p.stop()
 	if api.calls("POST /api/v1/namespaces/{namespace}/events") == 0 {
 		t.Error("no Event was written")
@@ -181,6 +213,10 @@ func TestProcess(t *testing.T) {
 	fmt.Fprintf(os.Stdout, "FIGURE webhook.rss_mib %.1f MiB\n", float64(rss)/mib)
 	if info.Size() > maxBinary {
 		t.Errorf("the binary has %d bytes, at most %d are wanted", info.Size(), maxBinary)
+	}
+	fmt.Fprintf(os.Stdout, "FIGURE webhook.worst_rss_mib %.1f MiB\n", float64(worst)/mib)
+	if worst > maxWorst {
+		t.Errorf("%d bytes were resident at worst, and the container has %d", worst, maxWorst)
 	}
 	if rss > maxRSS {
 		t.Errorf("%d bytes are resident, at most %d are wanted", rss, maxRSS)
