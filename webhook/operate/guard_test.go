@@ -60,6 +60,12 @@ func (p podsOf) List(_ context.Context, o metav1.ListOptions) (*corev1.PodList, 
 	return page, nil
 }
 
+func (p *pods) change(to func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	to()
+}
+
 func (p *pods) add(namespace string, n int, healthy bool) {
 	for range n {
 		name := fmt.Sprintf("pod-%d", len(p.items[namespace]))
@@ -150,7 +156,7 @@ func TestGuardFindsPods(t *testing.T) {
 				t.Fatalf("list of pods without bounds: %+v", o)
 			}
 		}
-		c.pods.items["a"], c.pods.items["b"] = nil, nil // all were restarted
+		c.pods.change(func() { clear(c.pods.items) }) // all were restarted
 		pass(8 * time.Minute)
 		if got := report(t, g); got.Total != 0 || metric(t, "shunt_webhook_pods_without_proxy", g.Collectors()) != 0 {
 			t.Errorf("report after the repair %+v", got)
@@ -253,13 +259,13 @@ func TestGuardTriesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newGuarded(t)
 		c.pods.add("a", 1, false)
-		c.pods.err = errors.New("forbidden")
+		c.pods.change(func() { c.pods.err = errors.New("forbidden") })
 		g := c.replica(t.Context(), "r1")
 		pass(8 * time.Minute)
 		if got := report(t, g); !got.At.IsZero() {
 			t.Errorf("report of a round that failed: %+v", got)
 		}
-		c.pods.err = nil
+		c.pods.change(func() { c.pods.err = nil })
 		pass(8 * time.Minute)
 		if got := report(t, g); got.Total != 1 {
 			t.Errorf("report %+v", got)

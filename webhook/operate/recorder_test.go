@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,9 +24,10 @@ import (
 	"github.com/shuntmesh/shunt/webhook/operate"
 )
 
-// events is an API server that takes Events. Only the recorder's goroutine
-// calls it, and tests look when that one waits.
+// events is an API server that takes Events. It stores copies, and gives out
+// copies.
 type events struct {
+	mu      sync.Mutex
 	stored  map[string]*corev1.Event
 	calls   int
 	err     error
@@ -33,18 +35,22 @@ type events struct {
 }
 
 func (e *events) Create(_ context.Context, event *corev1.Event, _ metav1.CreateOptions) (*corev1.Event, error) {
-	e.calls++
 	if e.blocked != nil {
 		<-e.blocked
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls++
 	if e.err != nil {
 		return nil, e.err
 	}
-	e.stored[event.Name] = event
+	e.stored[event.Name] = event.DeepCopy()
 	return event, nil
 }
 
 func (e *events) Patch(_ context.Context, name string, pt types.PatchType, data []byte, _ metav1.PatchOptions, _ ...string) (*corev1.Event, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.calls++
 	if e.err != nil {
 		return nil, e.err
@@ -53,18 +59,38 @@ func (e *events) Patch(_ context.Context, name string, pt types.PatchType, data 
 	if !known || pt != types.MergePatchType {
 		return nil, apierrors.NewNotFound(schema.GroupResource{}, name)
 	}
-	return event, json.Unmarshal(data, event)
+	return event.DeepCopy(), json.Unmarshal(data, event)
 }
 
 func (e *events) only(t *testing.T) *corev1.Event {
 	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if len(e.stored) != 1 {
 		t.Fatalf("%d Events, want 1: %v", len(e.stored), e.stored)
 	}
 	for _, event := range e.stored {
-		return event
+		return event.DeepCopy()
 	}
 	return nil
+}
+
+func (e *events) called() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.calls
+}
+
+func (e *events) expire() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.stored)
+}
+
+func (e *events) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.stored)
 }
 
 func startRecorder(t *testing.T, e *events) (r *operate.Recorder, stop func()) {
@@ -128,18 +154,18 @@ func TestEventsAreCounted(t *testing.T) {
 			t.Errorf("first Event %+v", first)
 		}
 		pass(10 * time.Second)
-		if got := e.only(t); got.Count != 100 || e.calls != 2 {
-			t.Errorf("count %d after %d calls, want 100 after 2", got.Count, e.calls)
+		if got := e.only(t); got.Count != 100 || e.called() != 2 {
+			t.Errorf("count %d after %d calls, want 100 after 2", got.Count, e.called())
 		}
 		pass(time.Minute)
-		if e.calls != 2 {
-			t.Errorf("%d calls in a quiet minute", e.calls-2)
+		if e.called() != 2 {
+			t.Errorf("%d calls in a quiet minute", e.called()-2)
 		}
 		pass(time.Hour) // forgotten: the next is news
 		r.Record(happening("web"))
 		synctest.Wait()
-		if len(e.stored) != 2 {
-			t.Errorf("%d Events, want a second one", len(e.stored))
+		if e.count() != 2 {
+			t.Errorf("%d Events, want a second one", e.count())
 		}
 	})
 }
@@ -151,7 +177,7 @@ func TestEventThatExpiredIsMadeAnew(t *testing.T) {
 		defer stop()
 		r.Record(happening("web"))
 		synctest.Wait()
-		clear(e.stored) // its time to live is over
+		e.expire() // its time to live is over
 		r.Record(happening("web"))
 		pass(10 * time.Second)
 		if got := e.only(t); got.Count != 2 {
@@ -180,8 +206,8 @@ func TestFullQueueIsCounted(t *testing.T) {
 		}
 		close(e.blocked)
 		stop()
-		if got := metric(t, "shunt_webhook_events_written_total", r.Collectors()); got != 513 || len(e.stored) != 513 {
-			t.Errorf("%v written, %d stored, want 513: what is queued at shutdown is written", got, len(e.stored))
+		if got := metric(t, "shunt_webhook_events_written_total", r.Collectors()); got != 513 || e.count() != 513 {
+			t.Errorf("%v written, %d stored, want 513: what is queued at shutdown is written", got, e.count())
 		}
 	})
 }
@@ -197,8 +223,8 @@ func TestEventThatIsNotTakenIsCounted(t *testing.T) {
 		if got := metric(t, "shunt_webhook_events_lost_total", r.Collectors()); got != 2 {
 			t.Errorf("%v lost, want 2", got)
 		}
-		if e.calls > 2 {
-			t.Errorf("%d calls for what was refused", e.calls)
+		if e.called() > 2 {
+			t.Errorf("%d calls for what was refused", e.called())
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,23 +46,31 @@ func TestSidecarsByVersion(t *testing.T) {
 
 func TestSidecarsFollowAnUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		minor, err := 28, errors.New("connection refused")
-		s := startSidecars(t, func() (string, error) { return fmt.Sprintf(`{"major":"1","minor":"%d"}`, minor), err })
+		var minor atomic.Int32
+		var away atomic.Bool
+		minor.Store(28)
+		away.Store(true)
+		s := startSidecars(t, func() (string, error) {
+			if away.Load() {
+				return "", errors.New("connection refused")
+			}
+			return fmt.Sprintf(`{"major":"1","minor":"%d"}`, minor.Load()), nil
+		})
 		pass(time.Minute)
 		if s.Ready() == nil {
 			t.Error("ready without an answer")
 		}
-		err = nil
+		away.Store(false)
 		pass(10 * time.Second)
 		if s.Native() || s.Ready() != nil {
 			t.Errorf("1.28: native %v, ready %v", s.Native(), s.Ready())
 		}
-		minor = 29
+		minor.Store(29)
 		pass(11 * time.Minute)
 		if !s.Native() {
 			t.Error("1.29: not native")
 		}
-		err = errors.New("connection refused")
+		away.Store(true)
 		pass(time.Hour)
 		if !s.Native() || s.Ready() != nil {
 			t.Error("what was known is forgotten")
