@@ -31,12 +31,22 @@ func TestProbes(t *testing.T) {
 	if strings.ContainsAny(ready, "123456789") || strings.Contains(ready, "false") {
 		t.Errorf("ready, restarts: %s", ready)
 	}
-	kubectl(t, "-n", mesh, "delete", "pod", "probes", "--timeout=60s")
-	for _, event := range lines(kubectl(t, "-n", mesh, "get", "events", "--field-selector=involvedObject.name=probes",
-		"-o", `jsonpath={range .items[*]}{.reason}: {.message}{"\n"}{end}`)) {
-		// Before a server listens its startup probe fails, as it does without us.
-		if strings.Contains(event, "Hook") || strings.HasPrefix(event, "Unhealthy") && !strings.Contains(event, "Startup probe") {
+	// Before a server listens its startup probe fails, as it does without us.
+	for _, event := range eventsOf(t, "probes") {
+		if strings.HasPrefix(event, "Unhealthy") && !strings.Contains(event, "Startup probe") {
 			t.Error(event)
 		}
 	}
+	kubectl(t, "-n", mesh, "delete", "pod", "probes", "--timeout=60s")
+	for _, event := range eventsOf(t, "probes") {
+		if strings.Contains(event, "Hook") {
+			t.Error(event)
+		}
+	}
+}
+
+func eventsOf(t *testing.T, pod string) []string {
+	t.Helper()
+	return lines(kubectl(t, "-n", mesh, "get", "events", "--field-selector=involvedObject.name="+pod,
+		"-o", `jsonpath={range .items[*]}{.reason}: {.message}{"\n"}{end}`))
 }
