@@ -151,8 +151,15 @@ func (n *Namespace) DialAs(t testing.TB, uid, gid uint32, source, addr string) s
 	return out.String()
 }
 
-// Child does what DialAs asked for and reports whether this process is a child.
+// Child does what DialAs or Agent asked for, and reports whether this process is
+// a child.
 func Child() bool {
+	if os.Getenv(agentEnv) != "" {
+		if err := serveAgent(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		return true
+	}
 	source, addr, ok := strings.Cut(os.Getenv(childEnv), " ")
 	if !ok {
 		return false

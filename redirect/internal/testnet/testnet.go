@@ -87,23 +87,36 @@ func (n *Namespace) Sysctl(t testing.TB, name, value string) {
 func Pair(t testing.TB) (node, pod *Namespace) {
 	t.Helper()
 	node, pod = New(t), New(t)
+	Join(t, node, pod, Link{
+		Name: "eth0",
+		Node: []string{NodeV4 + "/24", NodeV6 + "/64"},
+		Pod:  []string{PodV4 + "/24", PodV6 + "/64"},
+	})
+	node.Do(t, func() error { return addAddrs("lo", FarV4+"/32", FarV6+"/128") })
+	pod.Do(t, func() error { return errors.Join(addDefaultRoute(NodeV4), addDefaultRoute(NodeV6)) })
+	return node, pod
+}
+
+// Link is a veth pair with the same name at both ends.
+type Link struct {
+	Name      string
+	Node, Pod []string // addresses with their prefixes' lengths
+}
+
+// Join adds a link between two namespaces.
+func Join(t testing.TB, node, pod *Namespace, l Link) {
+	t.Helper()
 	node.Do(t, func() error {
 		veth := &netlink.Veth{
-			LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "eth0",
+			LinkAttrs: netlink.LinkAttrs{Name: l.Name}, PeerName: l.Name,
 			PeerNamespace: netlink.NsFd(pod.file.Fd()),
 		}
 		if err := netlink.LinkAdd(veth); err != nil {
-			return fmt.Errorf("add veth pair: %w", err)
+			return fmt.Errorf("add veth pair %s: %w", l.Name, err)
 		}
-		return errors.Join(addAddrs("eth0", NodeV4+"/24", NodeV6+"/64"), addAddrs("lo", FarV4+"/32", FarV6+"/128"), linkUp("eth0"))
+		return errors.Join(addAddrs(l.Name, l.Node...), linkUp(l.Name))
 	})
-	pod.Do(t, func() error {
-		if err := errors.Join(addAddrs("eth0", PodV4+"/24", PodV6+"/64"), linkUp("eth0")); err != nil {
-			return err
-		}
-		return errors.Join(addDefaultRoute(NodeV4), addDefaultRoute(NodeV6))
-	})
-	return node, pod
+	pod.Do(t, func() error { return errors.Join(addAddrs(l.Name, l.Pod...), linkUp(l.Name)) })
 }
 
 func addAddrs(link string, addrs ...string) error {
