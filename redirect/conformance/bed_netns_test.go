@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build netns
+
+package conformance_test
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/shuntmesh/shunt/redirect"
+	"github.com/shuntmesh/shunt/redirect/conformance"
+	"github.com/shuntmesh/shunt/redirect/internal/testnet"
+	"github.com/shuntmesh/shunt/redirect/iptables"
+	"github.com/shuntmesh/shunt/redirect/nftables"
+)
+
+func TestMain(m *testing.M) {
+	if testnet.Child() {
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// subject is a backend under test.
+type subject struct {
+	name    string
+	backend redirect.Backend
+}
+
+// subjects are held to the same matrix, faults and figures.
+func subjects() []subject {
+	return []subject{
+		{"nftables", nftables.Backend{}},
+		{"iptables-nft", iptables.Backend{Variant: iptables.NFT}},
+		{"iptables-legacy", iptables.Backend{Variant: iptables.Legacy}},
+	}
+}
+
+// patience bounds every attempt. Nothing in the matrix is ever dropped, so that
+// only a failure takes so long.
+const patience = 5 * time.Second
+
+// bed is a pod with its proxy's and its application's listeners, and a node that
+// is the rest of the world.
+type bed struct {
+	node, pod *testnet.Namespace
+	sink      *testnet.Sink
+	proxy     []func() // close its listeners
+	inPod     map[conformance.Sender]*testnet.Agent
+	onNode    map[conformance.Sender]*testnet.Agent
+	tokens    atomic.Uint64
+}
+
+func newBed(t testing.TB) *bed {
+	b := &bed{sink: testnet.NewSink(), inPod: map[conformance.Sender]*testnet.Agent{}, onNode: map[conformance.Sender]*testnet.Agent{}}
+	b.node, b.pod = testnet.Pair(t)
+	testnet.Join(t, b.node, b.pod, conformance.SecondLink())
+	testnet.ServePod(t, b.node)
+	for _, l := range conformance.Listeners() {
+		stop := b.sink.Listen(t, b.pod, l.InPod, l.Port, !l.Proxy)
+		if l.Proxy {
+			b.proxy = append(b.proxy, stop)
+		}
+		b.sink.Listen(t, b.node, conformance.AtOutside, l.Port, true)
+	}
+	for _, s := range conformance.Senders() {
+		b.inPod[s] = b.pod.Agent(t, s.Credential())
+		if s != conformance.ProxySource {
+			b.onNode[s] = b.node.Agent(t, s.Credential())
+		}
+	}
+	b.settle(t)
+	return b
+}
+
+// settleTime bounds how long the kernel of a busy machine may take to bring up
+// a link.
+const settleTime = 30 * time.Second
+
+// settle returns when every way was gone once without rules: the kernel tells
+// IPv6 of a new link by a worker that runs once a second, and until then its
+// neighbours don't find it.
+func (b *bed) settle(t testing.TB) {
+	t.Helper()
+	for deadline := time.Now().Add(settleTime); ; {
+		wrong := b.sendAll(conformance.Untouched().Cells())
+		if len(wrong) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections fail before anything is applied, such as %v", len(wrong), wrong[0])
+		}
+	}
+}
+
+// apply makes the pod match a Config, and has that checked.
+func (b *bed) apply(t testing.TB, s subject, c redirect.Config) {
+	t.Helper()
+	p := plan(t, c)
+	b.pod.Do(t, func() error {
+		if _, err := s.backend.Apply(t.Context(), p); err != nil {
+			return fmt.Errorf("apply: %w", err)
+		}
+		return s.backend.Check(t.Context(), p)
+	})
+}
+
+func plan(t testing.TB, c redirect.Config) redirect.Plan {
+	t.Helper()
+	p, err := redirect.NewPlan(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// attempt has a cell's sender open it.
+func (b *bed) attempt(c conformance.Cell) (testnet.Attempt, testnet.Outcome, error) {
+	agent := b.inPod[c.Sender]
+	if c.Direction == conformance.Inbound {
+		agent = b.onNode[c.Sender]
+	}
+	at := testnet.Attempt{
+		Token: b.tokens.Add(1), UDP: c.Transport == conformance.UDP, MPTCP: c.Client == conformance.MPTCP,
+		Source: c.Source(), Dest: c.Dest(), Patience: patience,
+	}
+	o, err := agent.Do(at)
+	return at, o, err
+}
+
+// send opens a cell and returns what became of it. The source's port is left
+// out: NAT gives another one where two connections would collapse into one.
+func (b *bed) send(c conformance.Cell) (conformance.Verdict, error) {
+	at, o, err := b.attempt(c)
+	if err == nil {
+		err = o.Err()
+	}
+	if err != nil {
+		return conformance.Verdict{}, err
+	}
+	a, ok := b.sink.Wait(at.Token, patience)
+	if !ok {
+		return conformance.Verdict{}, fmt.Errorf("send to %v: it arrived nowhere", at.Dest)
+	}
+	if at.MPTCP && !a.Multipath && (a.At == conformance.AtApplication || a.At == conformance.AtOutside) {
+		return conformance.Verdict{}, fmt.Errorf("dial %v with MPTCP: it fell back to TCP on its way to %s", at.Dest, a.At)
+	}
+	return conformance.Verdict{At: a.At, Dest: a.Dest, Source: a.Source.Addr()}, nil
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build netns
+
+package conformance_test
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/shuntmesh/shunt/redirect/conformance"
+)
+
+// atOnce is how many cells of a subject are under way.
+const atOnce = 32
+
+// TestMatrix sends every cell over every backend, each Config replacing the one
+// before it.
+func TestMatrix(t *testing.T) {
+	var ran, sent, mismatches atomic.Int64
+	t.Run("backends", func(t *testing.T) {
+		for _, s := range subjects() {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				ran.Add(1)
+				b := newBed(t)
+				for _, setting := range conformance.Settings() {
+					b.apply(t, s, setting.Config)
+					cells := setting.Cells()
+					for _, err := range b.sendAll(cells) {
+						mismatches.Add(1)
+						t.Error(err)
+					}
+					sent.Add(int64(len(cells)))
+				}
+			})
+		}
+	})
+	cells := 0
+	for _, setting := range conformance.Settings() {
+		cells += len(setting.Cells())
+	}
+	if want := int64(cells) * ran.Load(); sent.Load() != want {
+		t.Fatalf("%d cells were sent over all backends, want %d", sent.Load(), want)
+	}
+	figure(t, "redirect.matrix.backends", ran.Load(), "backends")
+	figure(t, "redirect.matrix.cells", cells, "cells")
+	figure(t, "redirect.matrix.mismatches", mismatches.Load(), "cells")
+}
+
+// sendAll sends the cells and says what is wrong with any of them.
+func (b *bed) sendAll(cells []conformance.Cell) []error {
+	var mu sync.Mutex
+	var wrong []error
+	var wg sync.WaitGroup
+	room := make(chan struct{}, atOnce)
+	for _, c := range cells {
+		room <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-room }()
+			if err := b.judge(c); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				wrong = append(wrong, err)
+			}
+		})
+	}
+	wg.Wait()
+	return wrong
+}
+
+// judge compares what becomes of a cell with the contract and with Explain.
+func (b *bed) judge(c conformance.Cell) error {
+	got, err := b.send(c)
+	if err != nil {
+		return fmt.Errorf("%v: %w, want it %v", c, err, c.Want())
+	}
+	if got != c.Want() {
+		return fmt.Errorf("%v: arrived %v, want it %v", c, got, c.Want())
+	}
+	if c.Setting.Off {
+		return nil
+	}
+	explained, err := c.Explained()
+	if err == nil && explained != got.At {
+		err = fmt.Errorf("%v: arrived %v, but Explain has it at %s", c, got, explained)
+	}
+	return err
+}
