@@ -17,7 +17,7 @@ FUZZTIME ?= 5s
 
 .PHONY: help
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: $(addprefix build-,$(BINARIES)) ## Build the product's static binaries into bin/
@@ -97,12 +97,17 @@ profile: ## Measure anew the profile that the compiler optimises the proxy by; 3
 bench: ## Compare with haproxy, nginx, Envoy and others on this machine; 15 min
 	@$(GO) build -C test/bench -o ../../$(BIN)/bench . && exec $(BIN)/bench -source test/bench $(BENCHFLAGS)
 
+.PHONY: bench-redirect
+bench-redirect: ## Compare the ways to steer a pod, in real network namespaces; 1 min; needs root
+	@scripts/netns.sh -run '^$$' -bench '^BenchmarkBackends$$' -benchtime 1x ./redirect/conformance
+
 .PHONY: test
 test: unit race fuzz conformance test-netns e2e ## Everything
 
 .PHONY: soak
-soak: ## What takes long: fuzzing at full length
+soak: ## What takes long: fuzzing at full length, each apply killed 200 times
 	@scripts/fuzz.sh 60s
+	@SHUNT_KILLS=200 scripts/netns.sh -timeout 2h -run '^Test(KilledApply|TwiceAtOnce|ChangeUnderTraffic)$$' ./redirect/conformance
 
 .PHONY: clean
 clean: ## Remove what was built
