@@ -353,28 +353,6 @@ func TestLongestLists(t *testing.T) {
 	}
 }
 
-// BenchmarkApply replaces a real pod's rules each time.
-func BenchmarkApply(b *testing.B) {
-	ns := testnet.New(b)
-	p, err := redirect.NewPlan(captureAll())
-	if err != nil {
-		b.Fatal(err)
-	}
-	ns.Do(b, func() error {
-		for b.Loop() {
-			if _, err := (nftables.Backend{}).Apply(b.Context(), p); err != nil {
-				return err
-			}
-			b.StopTimer()
-			if err := (nftables.Backend{}).Remove(b.Context()); err != nil {
-				return err
-			}
-			b.StartTimer()
-		}
-		return nil
-	})
-}
-
 func check(t *testing.T, ns *testnet.Namespace, c redirect.Config) (err error) {
 	t.Helper()
 	p := plan(t, c)
