@@ -7,20 +7,15 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/shuntmesh/shunt/internal/contract"
 )
 
 // Each entry of these lists costs every new connection a rule or two.
 const (
-	maxOwners     = 16
-	maxGroups     = 64 // as many as istio-iptables takes
-	maxInterfaces = 16
+	maxOwners = 16
+	maxGroups = 64 // as many as istio-iptables takes
 )
-
-// maxInterfaceName is IFNAMSIZ of linux/if.h without the NUL at the end, in bytes.
-const maxInterfaceName = 15
 
 // ConfigError names a value that can't be planned.
 type ConfigError struct {
@@ -161,24 +156,14 @@ func validateRanges(flag string, ranges []contract.PortRange) error {
 	return nil
 }
 
-// validateInterfaces takes fewer names than the kernel does: iptables reads a
-// final "+" as a wildcard, nft a final "*", and a name that means two things
-// is refused here rather than read twice.
 func validateInterfaces(flag string, names []string) error {
-	const allowed = "names of 1 to 15 letters, digits and ._@-, without wildcards, at most 16 of them"
-	if len(names) > maxInterfaces {
-		return &ConfigError{flag, fmt.Sprintf("%d entries", len(names)), allowed}
+	if len(names) > contract.MaxInterfaces {
+		return &ConfigError{flag, fmt.Sprintf("%d entries", len(names)), contract.InterfacesAllowed}
 	}
 	for _, name := range names {
-		if name == "" || name == "." || name == ".." || len(name) > maxInterfaceName || strings.ContainsFunc(name, notInName) {
-			return &ConfigError{flag, name, allowed}
+		if !contract.IsInterface(name) {
+			return &ConfigError{flag, name, contract.InterfacesAllowed}
 		}
 	}
 	return nil
-}
-
-func notInName(r rune) bool {
-	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-	digit := r >= '0' && r <= '9'
-	return !letter && !digit && !strings.ContainsRune("._@-", r)
 }

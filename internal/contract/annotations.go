@@ -37,6 +37,7 @@ const (
 	AnnotationExcludeOutboundPorts  = "shunt.dev/exclude-outbound-ports"
 	AnnotationIncludeOutboundRanges = "shunt.dev/include-outbound-cidrs"
 	AnnotationExcludeOutboundRanges = "shunt.dev/exclude-outbound-cidrs"
+	AnnotationExcludeInterfaces     = "shunt.dev/exclude-interfaces"
 
 	AnnotationInterceptionMode    = "shunt.dev/interception-mode"
 	AnnotationInterceptionBackend = "shunt.dev/interception-backend"

@@ -48,18 +48,7 @@ func cidrs(dst *[]netip.Prefix) func(string) error {
 	})
 }
 
-func interfaces(dst *[]string) func(string) error {
-	return list(dst, func(s string) ([]string, error) {
-		if strings.TrimSpace(s) == "" {
-			return nil, nil
-		}
-		names := strings.Split(s, ",")
-		for i := range names {
-			names[i] = strings.TrimSpace(names[i])
-		}
-		return names, nil
-	})
-}
+func interfaces(dst *[]string) func(string) error { return list(dst, contract.ParseInterfaces) }
 
 // groups takes * for every group, which is the default.
 func groups(dst *[]uint32) func(string) error {

@@ -29,6 +29,9 @@ func captureFlags(c annotation.Capture) []string {
 	if c.IncludeOutboundPorts != "" {
 		flags = append(flags, "-q", c.IncludeOutboundPorts)
 	}
+	if c.ExcludeInterfaces != "" {
+		flags = append(flags, "-c", c.ExcludeInterfaces)
+	}
 	if c.Backend != "auto" {
 		flags = append(flags, "--backend", c.Backend)
 	}

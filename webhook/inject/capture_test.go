@@ -76,12 +76,12 @@ func flagsOf(text string) []string {
 func TestCommandLineIsTaken(t *testing.T) {
 	entry := rapid.SampledFrom([]string{
 		"", "*", "+", "=", "80", "+8081", "=1-65535", "80-90,100", "10.0.0.0/8", "+fd00::/8", "0.0.0.0/0", "::/0", "::1", "127.0.0.1",
-		"127.0.0.0/8", "126.0.0.0/7", "::ffff:10.0.0.1", "::ffff:0:0/96", "fe80::1%eth0", "15001", "-1", "65536", "90-80", "redirect", "none", "auto", "nftables", "iptables",
+		"127.0.0.0/8", "126.0.0.0/7", "::ffff:10.0.0.1", "::ffff:0:0/96", "fe80::1%eth0", "15001", "-1", "65536", "90-80", "redirect", "none", "auto", "nftables", "iptables", "eth1", "eth+",
 	})
 	keys := []string{
 		contract.AnnotationIncludeInboundPorts, contract.AnnotationExcludeInboundPorts, contract.AnnotationIncludeOutboundPorts,
 		contract.AnnotationExcludeOutboundPorts, contract.AnnotationIncludeOutboundRanges, contract.AnnotationExcludeOutboundRanges,
-		contract.AnnotationInterceptionMode, contract.AnnotationInterceptionBackend, "traffic.sidecar.istio.io/includeOutboundIPRanges",
+		contract.AnnotationInterceptionMode, contract.AnnotationInterceptionBackend, contract.AnnotationExcludeInterfaces, "traffic.sidecar.istio.io/includeOutboundIPRanges",
 	}
 	taken := 0
 	rapid.Check(t, func(t *rapid.T) {

@@ -14,12 +14,15 @@ import (
 )
 
 // initContainer redirects the pod's traffic before anything else that is
-// captured runs. It is the one container with a capability, and it is gone when
+// captured runs. It is the one container with capabilities, and it is gone when
 // the application starts.
 func initContainer(pod *corev1.Pod, f form) corev1.Container {
 	security := hardened(0)
 	security.RunAsNonRoot = new(false) // beats the pod's own setting
 	security.Capabilities.Add = []corev1.Capability{"NET_ADMIN"}
+	if f.Capture.Backend == "iptables" {
+		security.Capabilities.Add = append(security.Capabilities.Add, "NET_RAW") // for its raw socket
+	}
 	return corev1.Container{
 		Name:                     contract.InitContainer,
 		Image:                    f.Options.Image,

@@ -19,6 +19,8 @@ const (
 	portsOrAll = portList + "; or * alone"
 	cidrList   = "addresses and prefixes, such as 10.0.0.0/8,fd00::/8"
 	cidrsOrAll = cidrList + "; or * alone"
+
+	interfaceList = "names of network interfaces, such as net1,eth2"
 )
 
 // list reads into dst, where base is what holds when nobody says anything. A
@@ -27,11 +29,8 @@ const (
 // everything also take "*"; another base stays in front of each value.
 func list(dst *string, base string, parse func(string) (string, error)) func(string) error {
 	return func(text string) error {
-		text = strings.TrimSpace(text)
-		rest, adds := strings.CutPrefix(text, "+")
-		if !adds {
-			rest = strings.TrimPrefix(text, "=")
-		}
+		sign, rest := contract.CutSign(text)
+		adds := sign == contract.Add
 		if base == everything && strings.TrimSpace(rest) == everything {
 			*dst = everything
 			return nil
@@ -65,6 +64,11 @@ func join(base, value string) string {
 func ports(text string) (string, error) {
 	ranges, err := contract.ParsePorts(text)
 	return texts(ranges), err
+}
+
+func interfaces(text string) (string, error) {
+	names, err := contract.ParseInterfaces(text)
+	return strings.Join(names, ","), err
 }
 
 func cidrs(text string) (string, error) {

@@ -73,9 +73,9 @@ func TestIstioConfiguration(t *testing.T) {
 	if len(warnings) != len(want) {
 		t.Errorf("warnings %q, want one of each of %q", warnings, want)
 	}
-	_, _, err = Read(Level{Annotations: map[string]string{istioTraffic + "excludeInterfaces": "eth1"}})
+	_, _, err = Read(Level{Annotations: map[string]string{istioTraffic + "kubevirtInterfaces": "eth1"}})
 	if err == nil || !strings.Contains(err.Error(), "allowed: traffic.sidecar.istio.io/includeInboundPorts") {
-		t.Errorf("an interface to exclude: %v, want a refusal", err)
+		t.Errorf("interfaces of virtual machines: %v, want a refusal", err)
 	}
 }
 

@@ -50,6 +50,7 @@ type Capture struct {
 	IncludeInboundPorts, ExcludeInboundPorts   string
 	IncludeOutboundPorts, ExcludeOutboundPorts string
 	IncludeOutboundCIDRs, ExcludeOutboundCIDRs string
+	ExcludeInterfaces                          string
 }
 
 // Resources are the proxy's; nil where nobody said anything.

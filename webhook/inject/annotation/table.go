@@ -90,6 +90,13 @@ func (s *Settings) captureRows() []row {
 			"Destinations that are left alone. Beats every include.",
 			list(&c.ExcludeOutboundCIDRs, "", cidrs),
 		},
+		{
+			contract.AnnotationExcludeInterfaces,
+			[]string{istioTraffic + "excludeInterfaces"},
+			"none", interfaceList,
+			"What arrives over these network interfaces, or leaves through them, is left alone: a second network of the pod, say.",
+			list(&c.ExcludeInterfaces, "", interfaces),
+		},
 	}
 }
 
@@ -104,7 +111,7 @@ func (s *Settings) modeRows() []row {
 		},
 		{
 			contract.AnnotationInterceptionBackend, nil, "`auto`", "`auto`, `nftables`, `iptables`",
-			"What the rules are written with. `auto` takes the first that works in the pod.",
+			"What the rules are written with. `auto` takes the first that works in the pod. `iptables` needs the image variant `dataplane-iptables`, and gives the init container NET_RAW too.",
 			choice(&s.Capture.Backend, map[string]string{"auto": "auto", "nftables": "nftables", "iptables": "iptables"}, "auto, nftables, iptables"),
 		},
 	}
