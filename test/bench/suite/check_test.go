@@ -90,6 +90,20 @@ func TestTCPIsCountedInBytes(t *testing.T) {
 	}
 }
 
+// TestLimits: a slow side is no error of ours, a limit is.
+func TestLimits(t *testing.T) {
+	s, o := scenario.Scenario{Protocol: scenario.TCP, Kind: scenario.Bulk, Endpoints: 1}, load.Outcome{Requests: 1, Elapsed: time.Second}
+	for limit, ok := range map[string]bool{"unsent-bytes": true, "http2-window-bytes": true, "streams": false, "connections": false} {
+		after := reading{counters: measure.Counters{
+			`shunt_proxy_connections_opened_total{direction="outbound",kind="tcp"}`:    1,
+			`shunt_proxy_limit_hits_total{direction="outbound",limit="` + limit + `"}`: 3,
+		}}
+		if err := check(s, scenario.Load{}, o, reading{}, after); (err == nil) != ok {
+			t.Errorf("%s: %v", limit, err)
+		}
+	}
+}
+
 func TestValues(t *testing.T) {
 	o := load.Outcome{Requests: 1000, Elapsed: 2 * time.Second, P50: time.Millisecond, P99: 3 * time.Millisecond, Bytes: 2 << 30}
 	before, after := reading{proxy: time.Second, backend: time.Second}, reading{proxy: 1008 * time.Millisecond, backend: 1014 * time.Millisecond}
