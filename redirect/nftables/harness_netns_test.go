@@ -9,7 +9,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
 	"github.com/shuntmesh/shunt/redirect/nftables"
@@ -21,11 +20,6 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
-
-const (
-	proxy = contract.ProxyUID
-	app   = 1000
-)
 
 func captureAll() redirect.Config {
 	c := redirect.DefaultConfig()
