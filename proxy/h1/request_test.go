@@ -139,6 +139,8 @@ var refused = []struct {
 	{"9112 6.1 quoted", ok + "Transfer-Encoding: \"chunked\"\r\n\r\n", "501"},
 	{"9112 6.1 empty", ok + "Transfer-Encoding:\r\n\r\n", "501"},
 	{"9112 6.3 two lengths", ok + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", "400"},
+	{"9112 6.3 two spellings", ok + "Content-Length: 5\r\nContent-Length: 05\r\n\r\n", "400"},
+	{"9112 6.3 two spellings, the other way", ok + "Content-Length: 05\r\nContent-Length: 5\r\n\r\n", "400"},
 	{"9112 6.3 list", ok + "Content-Length: 5, 5\r\n\r\n", "400"},
 	{"9110 8.6 sign", ok + "Content-Length: +5\r\n\r\n", "400"},
 	{"9110 8.6 negative", ok + "Content-Length: -5\r\n\r\n", "400"},

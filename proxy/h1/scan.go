@@ -34,6 +34,7 @@ type scanner struct {
 
 	// Of the head in work.
 	hosts   int
+	length  string   // the first Content-Length, as it came
 	coded   bool     // there is a Transfer-Encoding
 	codings int      // of them all, that are not chunked
 	named   []string // by Connection, and not known to the core
@@ -75,7 +76,7 @@ func (s *scanner) trailers(in []byte) (*message.Head, int, error) {
 func (s *scanner) reset(kind message.Kind) {
 	s.head = message.Head{Kind: kind, ContentLength: -1, Fields: s.head.Fields[:0]}
 	s.last = parsed{head: &s.head}
-	s.hosts, s.coded, s.codings, s.named, s.upgrade, s.wants = 0, false, 0, s.named[:0], "", false
+	s.hosts, s.length, s.coded, s.codings, s.named, s.upgrade, s.wants = 0, "", false, 0, s.named[:0], "", false
 }
 
 func (s *scanner) read(in []byte, start int, kind message.Kind, first func([]byte) error, end func() error) (int, error) {

@@ -56,13 +56,13 @@ func (s *scanner) takeFraming(f *message.Field) error {
 		return nil
 	}
 	n, err := parseLength(f.Value)
-	if err != nil || s.head.ContentLength >= 0 && s.head.ContentLength != n {
+	if err != nil || s.length != "" && s.length != f.Value {
 		return errLength
 	}
-	if s.head.ContentLength >= 0 {
+	if s.length != "" {
 		return nil // once more the same is allowed, but not passed on (RFC 9112, 6.3)
 	}
-	s.head.ContentLength = n
+	s.head.ContentLength, s.length = n, f.Value
 	if len(f.Value) > 1 && f.Value[0] == '0' { // octal, to some
 		f = &message.Field{Name: f.Name, Value: strconv.FormatInt(n, 10)}
 	}
