@@ -95,6 +95,10 @@ func (o Options) findsEndpoints(p sniff.Protocol) bool {
 	return p == sniff.HTTP1 || p == sniff.HTTP2 || o.EndsTLS && p == sniff.TLS
 }
 
+// almost is how long a client that speaks HTTP waits for the endpoint that was
+// dialled while it was silent: most answer within, and the connection is of use.
+const almost = 20 * time.Millisecond
+
 // past interrupts a Read.
 var past = time.Unix(1, 0)
 
@@ -119,8 +123,11 @@ func Run(ctx context.Context, client *net.TCPConn, dial Dial, o Options) (Result
 	server.Go(func() { d.listenToServer(ctx) })
 	protocol, said, err := d.listenToClient(ctx)
 	d.decide(protocol)
-	if err != nil || o.findsEndpoints(protocol) {
-		cancel() // what is not connected by now is not waited for
+	switch {
+	case err != nil:
+		cancel()
+	case o.findsEndpoints(protocol):
+		defer time.AfterFunc(almost, cancel).Stop()
 	}
 	server.Wait()
 	stop()
