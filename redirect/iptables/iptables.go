@@ -101,12 +101,9 @@ func (b Backend) Remove(ctx context.Context) error {
 
 // render leaves out a family that the kernel lacks: there is nothing to steer.
 func (b Backend) render(p redirect.Plan) (wanted, error) {
-	available, err := b.hasIPv6()
+	p, err := ipv6.Reduce(p, b.withoutIPv6)
 	if err != nil {
 		return wanted{}, err
-	}
-	if !available {
-		p.Families = slices.DeleteFunc(slices.Clone(p.Families), func(f redirect.FamilyPlan) bool { return f.Family == redirect.IPv6 })
 	}
 	return render(p)
 }

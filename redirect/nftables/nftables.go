@@ -133,10 +133,3 @@ func ownTables(conn *nft.Conn) ([]*nft.Table, error) {
 	}
 	return own, nil
 }
-
-func (b Backend) hasIPv6() (bool, error) {
-	if b.withoutIPv6 {
-		return false, nil
-	}
-	return ipv6.Available()
-}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/nftables/expr"
 
 	"github.com/shuntmesh/shunt/redirect"
+	"github.com/shuntmesh/shunt/redirect/internal/ipv6"
 )
 
 // state is what a namespace must hold, in nf_tables' words.
@@ -39,15 +40,12 @@ type rule struct {
 
 // render turns a plan into state, without families that the kernel lacks.
 func (b Backend) render(p redirect.Plan) (state, error) {
-	ipv6, err := b.hasIPv6()
+	p, err := ipv6.Reduce(p, b.withoutIPv6)
 	if err != nil {
 		return state{}, err
 	}
 	var s state
 	for _, f := range p.Families {
-		if f.Family == redirect.IPv6 && !ipv6 {
-			continue
-		}
 		s.tables = append(s.tables, renderTable(f))
 		s.dialSource = s.dialSource || f.LoopbackAddr.IsValid()
 	}

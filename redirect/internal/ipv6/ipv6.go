@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -35,6 +36,19 @@ func Available() (bool, error) {
 		return false, fmt.Errorf("probe IPv6: %w", err)
 	}
 	return true, unix.Close(fd)
+}
+
+// Reduce leaves IPv6 out of a plan where the kernel lacks it, or where without
+// says so: there is nothing to steer.
+func Reduce(p redirect.Plan, without bool) (redirect.Plan, error) {
+	if !without {
+		available, err := Available()
+		if available || err != nil {
+			return p, err
+		}
+	}
+	p.Families = slices.DeleteFunc(slices.Clone(p.Families), func(f redirect.FamilyPlan) bool { return f.Family == redirect.IPv6 })
+	return p, nil
 }
 
 // Around writes rules, with the dial source that they want: it comes first and
