@@ -86,15 +86,7 @@ func (s *Sink) Listen(t testing.TB, n *Namespace, name string, port uint16, mult
 		return err
 	})
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { s.serve(name, c.(*net.TCPConn)) })
-		}
-	})
+	wg.Go(func() { acceptAll(&wg, l, func(c *net.TCPConn) { s.serve(name, c) }) })
 	wg.Go(func() { s.datagrams(t, name, p.(*net.UDPConn)) })
 	stop = sync.OnceFunc(func() {
 		_, _ = l.Close(), p.Close()

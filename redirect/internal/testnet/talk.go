@@ -38,16 +38,23 @@ func (n *Namespace) Listen(t testing.TB, name, addr string) {
 	})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
+		acceptAll(&wg, l, func(c *net.TCPConn) {
 			_ = c.SetDeadline(time.Now().Add(patience))
-			wg.Go(func() { greet(name, c.(*net.TCPConn)) })
-		}
+			greet(name, c)
+		})
 	})
 	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+}
+
+// acceptAll serves each connection in a goroutine of wg, until l is closed.
+func acceptAll(wg *sync.WaitGroup, l net.Listener, serve func(*net.TCPConn)) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		wg.Go(func() { serve(c.(*net.TCPConn)) })
+	}
 }
 
 func greet(name string, c *net.TCPConn) {
