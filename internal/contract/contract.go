@@ -23,6 +23,7 @@ const (
 	PortDiscovery   = 15012 // ADS over TLS
 	PortWebhook     = 8443  // admission over HTTPS
 	PortControlHTTP = 15014 // /metrics and /ready of webhook and discovery
+	PortNodeHTTP    = 15016 // /metrics and /ready of the node agent, in the node's own network
 )
 
 // ProxyUID is the uid and gid of the proxy. The redirection rules tell the
@@ -35,6 +36,9 @@ const (
 	SystemNamespace     = "shunt-system"
 	ProxyContainer      = "shunt-proxy"
 	InitContainer       = "shunt-init"
+	ValidateContainer   = "shunt-validate" // waits until the node captures the pod
+	NodeDaemonSet       = "shunt-node"
+	PluginBinary        = "shunt-cni"
 	DiscoveryService    = "shunt-discovery"
 	WebhookService      = "shunt-webhook"
 	DiscoveryAudience   = "shunt-discovery" // audience of the proxy's projected token

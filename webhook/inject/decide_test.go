@@ -78,7 +78,7 @@ func TestStaleStatusIsReplaced(t *testing.T) {
 		if err := json.Unmarshal([]byte(apply(t, d, pod).Annotations[contract.AnnotationStatus]), &got); err != nil {
 			t.Fatal(err)
 		}
-		want := inject.Status{Version: "0.1.0", Interception: inject.InterceptionInit, Containers: []string{"shunt-init", "shunt-proxy"}, Volumes: []string{"shunt-proxy", "shunt-token", "shunt-no-token"}, Annotations: []string{"kubectl.kubernetes.io/default-container"}}
+		want := inject.Status{Version: "0.1.0", Capture: contract.Capture{Interception: contract.InterceptionInit}, Containers: []string{"shunt-init", "shunt-proxy"}, Volumes: []string{"shunt-proxy", "shunt-token", "shunt-no-token"}, Annotations: []string{"kubectl.kubernetes.io/default-container"}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("status (-want +got):\n%s", diff)
 		}

@@ -47,7 +47,7 @@ func patchOf(pod *corev1.Pod, f form) ([]Operation, error) {
 	if own != nil {
 		own.prefer(&f.Requests, &f.Limits)
 	}
-	s := &Status{Version: f.Version, Interception: InterceptionNone, Own: own}
+	s := &Status{Version: f.Version, Capture: contract.Capture{Interception: contract.InterceptionNone}, Own: own}
 	steps, err := containerSteps(pod, f, s)
 	if err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ func containerSteps(pod *corev1.Pod, f form, s *Status) ([]Operation, error) {
 		} else if own != nil && own.List == listInit {
 			shift = 1
 		}
-		s.Interception = InterceptionInit
+		s.Interception = contract.InterceptionInit
 		s.Containers = append(s.Containers, contract.InitContainer)
 		steps = append(steps, inits.insert(at, initContainer(pod, f)))
 	}

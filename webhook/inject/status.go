@@ -11,22 +11,16 @@ import (
 	"github.com/shuntmesh/shunt/internal/contract"
 )
 
-// How a pod's traffic is captured, in a Status.
-const (
-	InterceptionInit = "init" // an init container redirects it
-	InterceptionNone = "none" // it is not
-)
-
 // Status is the JSON of the annotation shunt.dev/status: what was added to the
 // pod, and how its traffic is captured. It is all that taking it away needs.
 type Status struct {
-	Version      string   `json:"version"`
-	Interception string   `json:"interception"`
-	Containers   []string `json:"containers"`
-	Volumes      []string `json:"volumes"`
-	Annotations  []string `json:"annotations,omitempty"` // beside this one
-	PullSecrets  []string `json:"pullSecrets,omitempty"`
-	Own          *Own     `json:"own,omitempty"` // the user's own proxy container, as it was
+	Version string `json:"version"`
+	contract.Capture
+	Containers  []string `json:"containers"`
+	Volumes     []string `json:"volumes"`
+	Annotations []string `json:"annotations,omitempty"` // beside this one
+	PullSecrets []string `json:"pullSecrets,omitempty"`
+	Own         *Own     `json:"own,omitempty"` // the user's own proxy container, as it was
 }
 
 func (s *Status) text() string {

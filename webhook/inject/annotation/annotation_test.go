@@ -227,7 +227,7 @@ func TestTableIsWhole(t *testing.T) {
 			t.Errorf("%s: the row is incomplete, or its key is not in the contract", r.key)
 		}
 	}
-	if keys := strings.Count(string(source), `= "shunt.dev/`); keys != len(allRows())+3 { // inject, status, the prefix
+	if keys := strings.Count(string(source), `= "shunt.dev/`); keys != len(allRows())+4 { // inject, status, node, the prefix
 		t.Errorf("the contract has %d keys, the table %d rows", keys, len(allRows()))
 	}
 }
