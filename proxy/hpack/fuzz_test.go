@@ -199,7 +199,7 @@ type peers struct {
 
 func newPeers(t *testing.T) *peers {
 	return &peers{
-		t: t, enc: NewEncoder(), ours: newDecoder(), limit: 4096,
+		t: t, enc: NewEncoder(), ours: NewDecoder(new(message.Interner), 4096, 1<<40), limit: 4096,
 		theirs: &oracle{xhpack.NewDecoder(4096, nil)}, sent: map[string][]byte{},
 	}
 }
