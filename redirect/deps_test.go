@@ -20,6 +20,8 @@ func TestDeps(t *testing.T) {
 		deptest.Rule{Of: ".", Not: "github.com/coreos", Because: "the model is pure: a backend talks to the kernel"},
 		deptest.Rule{Of: ".", Not: "net/http", Because: "deciding needs no network"},
 		deptest.Rule{Of: "./nftables", Not: deptest.Module + "redirect/cli", Because: "the command imports the backend, never the reverse"},
+		deptest.Rule{Of: "./backends", Not: deptest.Module + "redirect/cli", Because: "the command chooses through it, and so does the node's plugin"},
+		deptest.Rule{Of: "./backends", Not: deptest.Module + "redirect/flags", Because: "choosing takes a name, whoever read it"},
 		deptest.Rule{Of: "./nftables", Not: "os/exec", Because: "the image has no nft binary, and a fork would cost more than the change"},
 		deptest.Rule{Of: "./nftables", Not: deptest.Module + "redirect/iptables", Because: "backends know nothing of each other; the command chooses"},
 		deptest.Rule{Of: "./iptables", Not: deptest.Module + "redirect/nftables", Because: "backends know nothing of each other; the command chooses"},

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/shuntmesh/shunt/redirect/backends"
 	"github.com/shuntmesh/shunt/redirect/cli"
 )
 
@@ -22,6 +23,6 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return cli.Run(ctx, os.Args[1:], cli.Env{
-		Stdout: os.Stdout, Stderr: os.Stderr, Backends: cli.Backends(), LookupEnv: os.LookupEnv,
+		Stdout: os.Stdout, Stderr: os.Stderr, Backends: backends.All(), LookupEnv: os.LookupEnv,
 	})
 }

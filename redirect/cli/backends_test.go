@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/shuntmesh/shunt/redirect"
+	"github.com/shuntmesh/shunt/redirect/backends"
 	"github.com/shuntmesh/shunt/redirect/cli"
 )
 
@@ -68,7 +69,11 @@ func TestBackendIsChosen(t *testing.T) {
 			var log []string
 			tt.first.log, tt.first.name = &log, "one"
 			tt.second.log, tt.second.name = &log, "two"
-			all := []cli.Backend{{tt.first, "one", false}, {tt.second, "two", false}, {teller{log: &log, name: "half"}, "two-half", true}}
+			all := []backends.Backend{
+				{Backend: tt.first, Name: "one"},
+				{Backend: tt.second, Name: "two"},
+				{Backend: teller{log: &log, name: "half"}, Name: "two-half", Forced: true},
+			}
 			code, out, errOut := runWith(t, all, nil, tt.args...)
 			if code != tt.code || !strings.Contains(out, tt.stdout) || !strings.Contains(errOut, tt.inStderr) {
 				t.Errorf("exit code %d, %q, %q; want %d, %q, %q", code, out, errOut, tt.code, tt.stdout, tt.inStderr)

@@ -19,6 +19,8 @@ import (
 
 	"github.com/shuntmesh/shunt/internal/version"
 	"github.com/shuntmesh/shunt/redirect"
+	"github.com/shuntmesh/shunt/redirect/backends"
+	"github.com/shuntmesh/shunt/redirect/netns"
 )
 
 // The exit codes.
@@ -49,7 +51,7 @@ const actTimeout = 30 * time.Second
 // Env is the outside world of a run.
 type Env struct {
 	Stdout, Stderr io.Writer
-	Backends       []Backend
+	Backends       []backends.Backend
 	// LookupEnv is os.LookupEnv; nil is an empty environment.
 	LookupEnv func(string) (string, bool)
 }
@@ -112,20 +114,36 @@ func (c command) change(ctx context.Context, verb string, env Env) error {
 	if c.dryRun {
 		return c.print(env.Stdout)
 	}
-	return inNamespace(c.netns, func() error {
-		var said string
-		var err error
+	said := "removed"
+	var left backends.Left
+	err := c.inNamespace(func() (err error) {
 		if verb == verbRemove {
-			said, err = c.backends.remove(ctx, env.Stderr)
-		} else {
-			said, err = c.backends.apply(ctx, c.plan, env.Stderr)
-		}
-		if err != nil {
+			left, err = c.backends.Remove(ctx)
 			return err
 		}
-		_, err = fmt.Fprintln(env.Stdout, "redirect:", said)
+		applied, err := c.backends.Apply(ctx, c.plan)
+		left, said = applied.Left, "no change"
+		if applied.Changed {
+			said = "applied by " + applied.By
+		}
 		return err
 	})
+	for _, err := range left {
+		fmt.Fprintln(env.Stderr, "redirect:", err)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(env.Stdout, "redirect:", said)
+	return err
+}
+
+// inNamespace calls f where --netns points, or else here.
+func (c command) inNamespace(f func() error) error {
+	if c.netns == "" {
+		return f()
+	}
+	return netns.In(c.netns, f)
 }
 
 // checked is what check finds.
@@ -137,7 +155,7 @@ type checked struct {
 // check tells a difference by its exit code in every format, and in text on
 // the stream of errors.
 func (c command) check(ctx context.Context, env Env) int {
-	err := inNamespace(c.netns, func() error { return c.backends.check(ctx, c.plan) })
+	err := c.inNamespace(func() error { return c.backends.Check(ctx, c.plan) })
 	var found checked
 	if err != nil && !errors.As(err, &found.Difference) {
 		return report(env, verbCheck, ExitFailed, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/shuntmesh/shunt/redirect"
+	"github.com/shuntmesh/shunt/redirect/backends"
 	"github.com/shuntmesh/shunt/redirect/cli"
 )
 
@@ -62,12 +63,21 @@ func (absent) Check(context.Context, redirect.Plan) error { return errors.ErrUns
 func (absent) Remove(context.Context) error               { return errors.ErrUnsupported }
 func (absent) Holds(context.Context) (bool, error)        { return false, nil }
 
-func run(t *testing.T, b redirect.Backend, args ...string) (code int, stdout, stderr string) {
-	t.Helper()
-	return runWith(t, []cli.Backend{{b, "nftables", false}, {absent{}, "iptables", false}, {absent{}, "iptables-legacy", true}}, nil, args...)
+// of are backends under the usual names, of which the last is part of the second.
+func of(nft, ipt redirect.Backend) []backends.Backend {
+	return []backends.Backend{
+		{Backend: nft, Name: "nftables"},
+		{Backend: ipt, Name: "iptables"},
+		{Backend: absent{}, Name: "iptables-legacy", Forced: true},
+	}
 }
 
-func runWith(t *testing.T, all []cli.Backend, env map[string]string, args ...string) (code int, stdout, stderr string) {
+func run(t *testing.T, b redirect.Backend, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	return runWith(t, of(b, absent{}), nil, args...)
+}
+
+func runWith(t *testing.T, all []backends.Backend, env map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errOut bytes.Buffer
 	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shuntmesh/shunt/redirect/backends"
 	"github.com/shuntmesh/shunt/redirect/cli"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
 )
@@ -17,7 +18,7 @@ import (
 // why one doesn't work, and leaves the namespace that it is called in alone.
 func TestDetect(t *testing.T) {
 	testnet.New(t).Do(t, func() error {
-		code, out, errOut := runWith(t, cli.Backends(), nil, "detect", "-o", "json")
+		code, out, errOut := runWith(t, backends.All(), nil, "detect", "-o", "json")
 		var found []struct {
 			Backend, Why string
 			Works, Auto  bool
@@ -25,15 +26,15 @@ func TestDetect(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &found); err != nil || code != cli.ExitOK {
 			t.Fatalf("exit code %d, %v, %s", code, err, errOut)
 		}
-		if len(found) != len(cli.Backends()) {
-			t.Errorf("%d backends, want %d", len(found), len(cli.Backends()))
+		if len(found) != len(backends.All()) {
+			t.Errorf("%d backends, want %d", len(found), len(backends.All()))
 		}
 		for _, d := range found {
 			if !d.Works || d.Auto != (d.Backend == "nftables") {
 				t.Errorf("%+v: want it to work, and auto to take nftables", d)
 			}
 		}
-		for _, b := range cli.Backends() {
+		for _, b := range backends.All() {
 			if holds, err := b.Holds(t.Context()); err != nil || holds {
 				t.Errorf("%s holds something here: %v, %v", b.Name, holds, err)
 			}
@@ -46,7 +47,7 @@ func TestDetect(t *testing.T) {
 func TestDetectWithoutPrograms(t *testing.T) {
 	t.Setenv("PATH", "/nonexistent")
 	testnet.New(t).Do(t, func() error {
-		code, out, _ := runWith(t, cli.Backends(), nil, "detect")
+		code, out, _ := runWith(t, backends.All(), nil, "detect")
 		lines := strings.Split(out, "\n")
 		if code != cli.ExitOK || !strings.Contains(lines[1], "nftables         yes, auto takes it") || !strings.Contains(lines[2], "no ") || !strings.Contains(lines[2], "find iptables-nft: ") {
 			t.Errorf("exit code %d:\n%s", code, out)
@@ -59,19 +60,19 @@ func TestDetectWithoutPrograms(t *testing.T) {
 func TestMoveBetweenBackends(t *testing.T) {
 	testnet.New(t).Do(t, func() error {
 		for _, name := range []string{"iptables-legacy", "nftables", "iptables-nft", "auto", "iptables", "auto"} {
-			code, out, errOut := runWith(t, cli.Backends(), nil, article("apply", "--backend", name)...)
+			code, out, errOut := runWith(t, backends.All(), nil, article("apply", "--backend", name)...)
 			if code != cli.ExitOK || !strings.Contains(out, "applied by") || errOut != "" {
 				t.Errorf("apply by %s: exit code %d, %s%s", name, code, out, errOut)
 			}
-			if code, _, errOut := runWith(t, cli.Backends(), nil, article("check", "--backend", name)...); code != cli.ExitOK {
+			if code, _, errOut := runWith(t, backends.All(), nil, article("check", "--backend", name)...); code != cli.ExitOK {
 				t.Errorf("check by %s: exit code %d, %s", name, code, errOut)
 			}
-			if code, _, errOut := runWith(t, cli.Backends(), nil, article("check")...); code != cli.ExitOK {
+			if code, _, errOut := runWith(t, backends.All(), nil, article("check")...); code != cli.ExitOK {
 				t.Errorf("check of %s's rules: exit code %d, %s", name, code, errOut)
 			}
 			holders := 0
 			for _, other := range []string{"nftables", "iptables-nft", "iptables-legacy"} {
-				if code, _, _ := runWith(t, cli.Backends(), nil, article("check", "--backend", other)...); code == cli.ExitOK {
+				if code, _, _ := runWith(t, backends.All(), nil, article("check", "--backend", other)...); code == cli.ExitOK {
 					holders++
 				}
 			}
@@ -79,7 +80,7 @@ func TestMoveBetweenBackends(t *testing.T) {
 				t.Errorf("after apply by %s, %d backends hold the rules, want 1", name, holders)
 			}
 		}
-		if code, out, errOut := runWith(t, cli.Backends(), nil, "remove"); code != cli.ExitOK || out != "redirect: removed\n" {
+		if code, out, errOut := runWith(t, backends.All(), nil, "remove"); code != cli.ExitOK || out != "redirect: removed\n" {
 			t.Errorf("remove: exit code %d, %s%s", code, out, errOut)
 		}
 		return nil

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/redirect"
+	"github.com/shuntmesh/shunt/redirect/flags"
 )
 
 // The interfaces that flows are taken to use unless --interface says otherwise:
@@ -74,6 +76,28 @@ func parseDest(s string) ([]netip.AddrPort, error) {
 		return nil, fmt.Errorf("destination %q is not possible (allowed: 10.0.0.5:443, [fd00::5]:443, or :443 for any address)", s)
 	}
 	return []netip.AddrPort{netip.AddrPortFrom(dest.Addr().Unmap(), dest.Port())}, nil
+}
+
+// options describe a flow.
+func (q *question) options() []flags.Option {
+	return []flags.Option{
+		{Long: "uid", Value: "uid", Usage: "owner of the sending socket (default 0)", Set: oneID(&q.uid)},
+		{Long: "gid", Value: "gid", Usage: "group of the sending socket (default 0)", Set: oneID(&q.gid)},
+		{Long: "from", Value: "address", Usage: "source address; that of the caller where flags choose by it", Set: q.setFrom},
+		{Long: "interface", Value: "name", Usage: "it arrives over this one, or leaves through it: lo for an address of the pod itself (default lo for loopback, else eth0)", Set: flags.Text(&q.iface)},
+		{Long: "direction", Value: "direction", Usage: "outbound, inbound or both (default both)", Set: q.setDirection},
+	}
+}
+
+func oneID(dst *uint32) func(string) error {
+	return func(s string) error {
+		n, err := strconv.ParseUint(s, 10, 32)
+		if err != nil {
+			return errors.New("no uid or gid (allowed: a number from 0 to 4294967295)")
+		}
+		*dst = uint32(n)
+		return nil
+	}
 }
 
 func (q *question) setFrom(s string) (err error) {

@@ -5,6 +5,8 @@ package cli
 import (
 	"fmt"
 	"strings"
+
+	"github.com/shuntmesh/shunt/redirect/flags"
 )
 
 const overview = `redirect steers a pod's TCP connections to its proxy.
@@ -39,15 +41,13 @@ func help(verb string) string {
 		arguments = " tcp ADDRESS:PORT"
 	}
 	fmt.Fprintf(&b, "redirect %s%s [flags]\n\n", verb, arguments)
-	for _, o := range new(command).options(verb) {
-		name := "--" + o.long
-		if len(o.long) == 1 {
-			name = "-" + o.long
+	c := command{Flags: flags.New()}
+	for _, o := range c.options(verb) {
+		name := "--" + o.Long
+		if o.Short != "" {
+			name = "-" + o.Short + ", " + name
 		}
-		if o.short != "" {
-			name = "-" + o.short + ", " + name
-		}
-		fmt.Fprintf(&b, "  %s\n        %s\n", strings.TrimSpace(name+" "+o.value), o.usage)
+		fmt.Fprintf(&b, "  %s\n        %s\n", strings.TrimSpace(name+" "+o.Value), o.Usage)
 	}
 	b.WriteString("\nExit codes: 0 done, or as planned; 1 check found a difference; 2 bad command line; 3 the kernel refused.\n")
 	return b.String()

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/shuntmesh/shunt/redirect/backends"
 	"github.com/shuntmesh/shunt/redirect/cli"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
 	"github.com/shuntmesh/shunt/redirect/nftables"
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(mainEnv) == "bare" {
 		mustBeBare()
 	}
-	os.Exit(cli.Run(context.Background(), os.Args[1:], cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Backends: cli.Backends()}))
+	os.Exit(cli.Run(context.Background(), os.Args[1:], cli.Env{Stdout: os.Stdout, Stderr: os.Stderr, Backends: backends.All()}))
 }
 
 // mustBeBare proves that the test took away what it says: all capabilities but
@@ -143,11 +144,11 @@ func TestOtherNamespace(t *testing.T) {
 				article("apply", "--netns", there.Path(), "--backend", backend),
 				article("check", "--network-namespace", there.Path(), "--backend", backend),
 			} {
-				if code, _, errOut := runWith(t, cli.Backends(), nil, step...); code != cli.ExitOK {
+				if code, _, errOut := runWith(t, backends.All(), nil, step...); code != cli.ExitOK {
 					return fmt.Errorf("redirect %v: exit code %d, %s", step, code, errOut)
 				}
 			}
-			if code, _, _ := runWith(t, cli.Backends(), nil, article("check", "--backend", backend)...); code != cli.ExitDifferent {
+			if code, _, _ := runWith(t, backends.All(), nil, article("check", "--backend", backend)...); code != cli.ExitDifferent {
 				return fmt.Errorf("check here: exit code %d, want %d", code, cli.ExitDifferent)
 			}
 			return nil

@@ -96,7 +96,7 @@ func TestIstioFlags(t *testing.T) {
 				} else {
 					args = append(args, name+"="+row.value)
 				}
-				code, out, errOut := runWith(t, []cli.Backend{{absent{}, "nftables", false}, {absent{}, "iptables", false}, {absent{}, "iptables-legacy", true}}, env, args...)
+				code, out, errOut := runWith(t, of(absent{}, absent{}), env, args...)
 				if row.refused {
 					if code != cli.ExitUsage || !strings.Contains(errOut, row.want) {
 						t.Errorf("exit code %d, %q; want a refusal that says %q", code, errOut, row.want)
@@ -152,7 +152,7 @@ func TestIstioTableIsTold(t *testing.T) {
 func TestEnvironmentIsBelowFlags(t *testing.T) {
 	env := map[string]string{"ISTIO_INBOUND_PORTS": "80", "PROXY_UID": "7", "DRY_RUN": "true", "ISTIO_SERVICE_CIDR": ""}
 	var f fake
-	code, _, errOut := runWith(t, []cli.Backend{{&f, "nftables", false}}, env, "apply", "-u", "8")
+	code, _, errOut := runWith(t, of(&f, absent{}), env, "apply", "-u", "8")
 	if code != cli.ExitOK {
 		t.Fatalf("exit code %d, %s", code, errOut)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shuntmesh/shunt/redirect/backends"
 	"github.com/shuntmesh/shunt/redirect/cli"
 	"github.com/shuntmesh/shunt/redirect/conformance"
 )
@@ -77,7 +78,7 @@ func (b *bed) redirect(t *testing.T, verb string, args ...string) string {
 	}
 	var out bytes.Buffer
 	b.pod.Do(t, func() error {
-		env := cli.Env{Stdout: &out, Stderr: &out, Backends: cli.Backends()}
+		env := cli.Env{Stdout: &out, Stderr: &out, Backends: backends.All()}
 		if code := cli.Run(t.Context(), append([]string{verb}, args...), env); code != cli.ExitOK {
 			return fmt.Errorf("redirect %s %q: exit code %d: %s", verb, args, code, &out)
 		}

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/redirect/backends"
 	"github.com/shuntmesh/shunt/redirect/cli"
 	"github.com/shuntmesh/shunt/webhook/inject"
 )
@@ -97,7 +98,7 @@ func TestCommandLineIsTaken(t *testing.T) {
 			return
 		}
 		var stderr bytes.Buffer
-		code := cli.Run(t.Context(), append(slices.Clone(command[1:]), "--dry-run"), cli.Env{Stdout: new(bytes.Buffer), Stderr: &stderr, Backends: cli.Backends()})
+		code := cli.Run(t.Context(), append(slices.Clone(command[1:]), "--dry-run"), cli.Env{Stdout: new(bytes.Buffer), Stderr: &stderr, Backends: backends.All()})
 		if code != cli.ExitOK {
 			t.Fatalf("%q is not taken: %s", command, &stderr)
 		}

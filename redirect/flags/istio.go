@@ -1,81 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package flags
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 )
 
 // istio is a flag of istio-iptables, which reads an environment variable of
 // the same name where the flag isn't given.
-func istio(long, short, value, usage string, set func(string) error) option {
+func istio(long, short, value, usage string, set func(string) error) Option {
 	env := strings.ToUpper(strings.ReplaceAll(long, "-", "_"))
-	return option{long, short, value, usage, set, env}
+	return Option{long, short, value, usage, set, env}
 }
 
-// readEnv sets what the environment names. An empty variable says nothing.
-func readEnv(options []option, lookup func(string) (string, bool)) error {
-	if lookup == nil {
-		return nil
-	}
-	for _, o := range options {
-		if o.env == "" {
-			continue
-		}
-		value, _ := lookup(o.env)
-		if value == "" {
-			continue
-		}
-		if err := o.set(value); err != nil {
-			return fmt.Errorf("environment variable %s: value %q: %w", o.env, value, err)
-		}
-	}
-	return nil
-}
+// Istio returns the other flags of istio-iptables: those that ask for what is done
+// anyway, and those for what can't be done, which are refused.
+func (f *Flags) Istio() []Option { return append(f.satisfied(), refused()...) }
 
-// satisfied are flags of istio-iptables that ask for what apply always does.
-// Asking for the opposite is refused.
-func (c *command) satisfied() []option {
-	return []option{
+// satisfied are flags that ask for what apply always does. Asking for the
+// opposite is refused.
+func (f *Flags) satisfied() []Option {
+	return []Option{
 		only("reconcile", "rules that differ are always replaced", "true", "false"),
 		only("force-apply", "rules that differ are always replaced", "true", "false"),
 		only("dual-stack", "both families are always steered; see --ipv4 and --ipv6", "true"),
-		{long: "native-nftables", usage: "the same as --backend nftables, and when false as --backend iptables", set: c.setNative},
-		{long: "force-iptables-binary", value: "name", usage: "nft or legacy: the same as --backend iptables-nft or iptables-legacy", set: c.setBinary},
+		{Long: "native-nftables", Usage: "the same as --backend nftables, and when false as --backend iptables", Set: f.setNative},
+		{Long: "force-iptables-binary", Value: "name", Usage: "nft or legacy: the same as --backend iptables-nft or iptables-legacy", Set: f.setBinary},
 	}
 }
 
-// variables of istio-iptables that have no flag, or another name than it.
-func (c *command) variables() []option {
-	return []option{
-		{env: "INBOUND_INTERCEPTION_MODE", set: inboundMode},
-		{env: "INBOUND_TPROXY_MARK", set: refuse("", "", "", "TPROXY is not supported yet", "1337").set},
-		{env: "ISTIO_DUAL_STACK", set: only("", "both families are always steered; see --ipv4 and --ipv6", "true").set},
-		{env: "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", set: loopbackCIDR},
-		{env: "ENVOY_USER", set: text(&c.proxyUser)},
+// Variables returns what istio-iptables reads from its environment alone: options
+// without a name.
+func Variables() []Option {
+	return []Option{
+		{Env: "INBOUND_INTERCEPTION_MODE", Set: inboundMode},
+		{Env: "INBOUND_TPROXY_MARK", Set: refuse("", "", "", "TPROXY is not supported yet", "1337").Set},
+		{Env: "ISTIO_DUAL_STACK", Set: only("", "both families are always steered; see --ipv4 and --ipv6", "true").Set},
+		{Env: "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", Set: loopbackCIDR},
 	}
 }
 
-func (c *command) setNative(s string) error {
+func (f *Flags) setNative(s string) error {
 	var native bool
-	if err := boolean(&native)(s); err != nil {
+	if err := Switch(&native)(s); err != nil {
 		return err
 	}
-	c.backend = "iptables"
+	f.Backend = "iptables"
 	if native {
-		c.backend = "nftables"
+		f.Backend = "nftables"
 	}
 	return nil
 }
 
-func (c *command) setBinary(s string) error {
+func (f *Flags) setBinary(s string) error {
 	switch s {
 	case "":
 	case "nft", "legacy":
-		c.backend = "iptables-" + s
+		f.Backend = "iptables-" + s
 	default:
 		return errors.New("not possible (allowed: nft, legacy)")
 	}
@@ -91,16 +74,16 @@ func loopbackCIDR(s string) error {
 	return errors.New("not possible: all of 127.0.0.0/8 is loopback (allowed: 127.0.0.1/32, 127.0.0.0/8)")
 }
 
-// refused are flags of istio-iptables for what we can't do yet, or never will.
-// Their default, which asks for nothing, is accepted: nothing is ignored.
-func refused() []option {
+// refused are flags for what we can't do yet, or never will. Their default, which
+// asks for nothing, is accepted: nothing is ignored.
+func refused() []Option {
 	const (
 		tproxy = "TPROXY is not supported yet"
 		dns    = "DNS capture is not supported yet: it needs a DNS proxy"
 		probe  = "there is no self-test; use `redirect check`"
 	)
-	withEnv := func(env string, o option) option { o.env = env; return o }
-	return []option{
+	withEnv := func(env string, o Option) Option { o.Env = env; return o }
+	return []Option{
 		withEnv("KUBE_VIRT_INTERFACES", refuse("kube-virt-interfaces", "k", "interfaces", "virtual machines' interfaces are not supported yet", "")),
 		withEnv("ISTIO_INBOUND_TPROXY_MARK", refuse("istio-inbound-tproxy-mark", "t", "mark", tproxy, "", "1337")),
 		withEnv("ISTIO_INBOUND_TPROXY_ROUTE_TABLE", refuse("istio-inbound-tproxy-route-table", "r", "table", tproxy, "", "133")),
@@ -116,18 +99,18 @@ func refused() []option {
 }
 
 // only is a switch of which some values ask for what is done anyway.
-func only(long, reason string, accepted ...string) option {
+func only(long, reason string, accepted ...string) Option {
 	o := refuse(long, "", "", reason, accepted...)
-	o.usage = "accepted: " + reason
+	o.Usage = "accepted: " + reason
 	return o
 }
 
-func refuse(long, short, value, reason string, accepted ...string) option {
+func refuse(long, short, value, reason string, accepted ...string) Option {
 	set := func(s string) error {
 		if slices.Contains(accepted, s) {
 			return nil
 		}
 		return errors.New(reason)
 	}
-	return option{long, short, value, "refused: " + reason, set, ""}
+	return Option{long, short, value, "refused: " + reason, set, ""}
 }

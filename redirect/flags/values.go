@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package flags
 
 import (
 	"errors"
@@ -17,7 +17,22 @@ import (
 // everything as a list means all there is.
 const everything = "*"
 
-// Each function here returns what reads a flag's value into its destination. A
+// Text returns what reads a value into dst as it stands.
+func Text(dst *string) func(string) error {
+	return func(s string) error { *dst = s; return nil }
+}
+
+// Switch returns what reads true or false into dst.
+func Switch(dst *bool) func(string) error {
+	return func(s string) (err error) {
+		if *dst, err = strconv.ParseBool(s); err != nil {
+			return errors.New("not possible (allowed: true, false)")
+		}
+		return nil
+	}
+}
+
+// Each function below returns what reads a flag's value into its destination. A
 // list that begins with + comes to what the destination holds when the flags
 // are made, its default; see contract.Sign.
 
@@ -123,26 +138,11 @@ func parseIDs(list string) ([]uint32, error) {
 	return out, nil
 }
 
-func oneID(dst *uint32) func(string) error {
-	return func(s string) error {
-		n, err := strconv.ParseUint(s, 10, 32)
-		if err != nil {
-			return errors.New("no uid or gid (allowed: a number from 0 to 4294967295)")
-		}
-		*dst = uint32(n)
-		return nil
-	}
-}
-
 func inboundMode(s string) error {
 	if s == "" || s == "REDIRECT" {
 		return nil
 	}
 	return errors.New("not supported yet (allowed: REDIRECT; TPROXY would need NET_ADMIN in the proxy)")
-}
-
-func text(dst *string) func(string) error {
-	return func(s string) error { *dst = s; return nil }
 }
 
 func onOff(dst *bool) func(string) error {
@@ -151,15 +151,6 @@ func onOff(dst *bool) func(string) error {
 			return errors.New("not possible (allowed: on, off)")
 		}
 		*dst = s == "on"
-		return nil
-	}
-}
-
-func boolean(dst *bool) func(string) error {
-	return func(s string) (err error) {
-		if *dst, err = strconv.ParseBool(s); err != nil {
-			return errors.New("not possible (allowed: true, false)")
-		}
 		return nil
 	}
 }

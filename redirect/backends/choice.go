@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package backends
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/shuntmesh/shunt/redirect"
+)
+
+// Applied says what Apply did.
+type Applied struct {
+	By      string // name of the backend that holds the rules now
+	Changed bool
+	Left    Left
+}
+
+// Left are backends that can't work here, so that what they hold of ours could
+// not be taken away. Each error names one and says why.
+type Left []error
+
+// Apply uses the first backend that works. What others hold is taken away
+// afterwards, so that no connection is missed in between. It is idempotent. Left
+// is told with an error too.
+func (c Choice) Apply(ctx context.Context, p redirect.Plan) (Applied, error) {
+	var refusals []error
+	for i, candidate := range c.use {
+		changed, err := candidate.Apply(ctx, p)
+		if err != nil {
+			refusals = append(refusals, fmt.Errorf("%s: %w", candidate.Name, err))
+			if errors.Is(err, errors.ErrUnsupported) {
+				continue
+			}
+			break
+		}
+		others := slices.Concat(c.others, slices.Delete(slices.Clone(c.use), i, i+1))
+		cleaned, left, err := clean(ctx, others)
+		if cleaned { // of the dial source as well, which both need
+			_, errAgain := candidate.Apply(ctx, p)
+			err = errors.Join(err, errAgain)
+		}
+		return Applied{By: candidate.Name, Changed: changed || cleaned, Left: left}, err
+	}
+	return Applied{}, errors.Join(refusals...)
+}
+
+// clean removes what backends hold. One that can't work here can't remove
+// either; what it may hold is said.
+func clean(ctx context.Context, others []Backend) (cleaned bool, left Left, err error) {
+	for _, other := range others {
+		holds, err := other.Holds(ctx)
+		if err == nil && holds {
+			err = other.Remove(ctx)
+			cleaned = err == nil
+		}
+		switch {
+		case holds && errors.Is(err, errors.ErrUnsupported):
+			left = append(left, mayBeLeft(other, err))
+		case err != nil && !errors.Is(err, errors.ErrUnsupported):
+			return false, left, fmt.Errorf("remove the rules of %s: %w", other.Name, err)
+		}
+	}
+	return cleaned, left, nil
+}
+
+// Check asks the first backend that holds something, and where none does the
+// first that works. Its errors are those of redirect.Backend.
+func (c Choice) Check(ctx context.Context, p redirect.Plan) error {
+	order := slices.Clone(c.use)
+	slices.SortStableFunc(order, func(x, y Backend) int { return emptiness(ctx, x) - emptiness(ctx, y) })
+	var refusals []error
+	for _, candidate := range order {
+		err := candidate.Check(ctx, p)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+		refusals = append(refusals, fmt.Errorf("%s: %w", candidate.Name, err))
+	}
+	return errors.Join(refusals...)
+}
+
+// emptiness sorts: 0 holds something, 1 doesn't, or can't tell.
+func emptiness(ctx context.Context, b Backend) int {
+	if holds, err := b.Holds(ctx); err == nil && holds {
+		return 0
+	}
+	return 1
+}
+
+// Remove cleans every backend that may be used. Those that can't work here hold
+// nothing, unless they are Left; that none can is an error.
+func (c Choice) Remove(ctx context.Context) (Left, error) {
+	var left Left
+	var refusals []error
+	for _, candidate := range c.use {
+		err := candidate.Remove(ctx)
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return left, err
+		}
+		if err == nil {
+			continue
+		}
+		refusals = append(refusals, fmt.Errorf("%s: %w", candidate.Name, err))
+		if holds, errHolds := candidate.Holds(ctx); errHolds == nil && holds {
+			left = append(left, mayBeLeft(candidate, err))
+		}
+	}
+	if len(refusals) == len(c.use) {
+		return left, errors.Join(refusals...)
+	}
+	return left, nil
+}
+
+func mayBeLeft(b Backend, err error) error {
+	return fmt.Errorf("rules of %s may be left: %w", b.Name, err)
+}
