@@ -50,10 +50,17 @@ func enter(path string, f func() error) error {
 
 // onThread calls f on a thread of its own, which is never unlocked: the runtime
 // throws it away with its goroutine, and the thread's namespace goes with it.
+// The main thread can't be thrown away; it would stay in that namespace for ever,
+// and /proc/self would tell of it. Whoever gets it holds it until another is done.
 func onThread(f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			defer runtime.UnlockOSThread()
+			done <- onThread(f)
+			return
+		}
 		done <- f()
 	}()
 	return <-done

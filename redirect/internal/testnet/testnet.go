@@ -9,11 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/shuntmesh/shunt/redirect/netns"
 )
 
 // Addresses of a pair.
@@ -41,10 +42,7 @@ func New(t testing.TB) *Namespace {
 		t.Fatal("network namespaces need root (SHUNT_SKIP=<reason> skips these tests)")
 	}
 	n := &Namespace{}
-	err := onThread(func() (err error) {
-		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("unshare network namespace: %w", err)
-		}
+	err := netns.Throwaway(func() (err error) {
 		if n.file, err = os.Open("/proc/thread-self/ns/net"); err != nil {
 			return err
 		}
@@ -66,13 +64,7 @@ func (n *Namespace) Path() string {
 // starts belongs to it. The thread ends with f.
 func (n *Namespace) Do(t testing.TB, f func() error) {
 	t.Helper()
-	err := onThread(func() error {
-		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("enter network namespace: %w", err)
-		}
-		return f()
-	})
-	if err != nil {
+	if err := netns.In(n.Path(), f); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -161,14 +153,4 @@ func linkUp(name string) error {
 		return fmt.Errorf("set %s up: %w", name, err)
 	}
 	return nil
-}
-
-// onThread runs f on a locked thread that the runtime throws away afterwards.
-func onThread(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		done <- f()
-	}()
-	return <-done
 }
