@@ -18,15 +18,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export SHUNT_FIGURES=$work/figures SHUNT_REDIRECT_BINARY=$work/redirect
+export SHUNT_FIGURES=$work/figures SHUNT_REDIRECT_BINARY=$work/redirect SHUNT_CNI_BINARY=$work/cni
 touch "$SHUNT_FIGURES"
 CGO_ENABLED=0 go build -trimpath -o "$SHUNT_REDIRECT_BINARY" ./cmd/redirect
+CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$SHUNT_CNI_BINARY" ./cmd/cni
 
 # The tests are built as the caller, so that the build cache stays the caller's,
 # and run as root.
 run=()
 if ((EUID != 0)); then
-  run=(-exec "sudo --preserve-env=SHUNT_SKIP,SHUNT_KILLS,SHUNT_FIGURES,SHUNT_REDIRECT_BINARY")
+  run=(-exec "sudo --preserve-env=SHUNT_SKIP,SHUNT_KILLS,SHUNT_FIGURES,SHUNT_REDIRECT_BINARY,SHUNT_CNI_BINARY")
 fi
 if (($# == 0)); then
   mapfile -t packages < <(git grep -lE '^//go:build .*\bnetns\b' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')

@@ -17,6 +17,11 @@ import (
 // pod's annotations: the key of Capabilities, and of runtimeConfig on stdin.
 const PodAnnotations = "io.kubernetes.cri.pod-annotations"
 
+// Versions returns the versions of the CNI specification that the plugin speaks:
+// all that have lists of plugins. In a list of another version every pod of the
+// node would fail, so the plugin must not be chained there.
+func Versions() []string { return []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"} }
+
 // Where the node agent and the plugin meet, unless the entry says otherwise.
 const (
 	DefaultSocket = "/run/shunt/agent.sock"

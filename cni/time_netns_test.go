@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build netns
+
+package cni_test
+
+import (
+	"bytes"
+	"debug/elf"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	// binaryEnv names the static binary, where a script has built it as a user
+	// who can.
+	binaryEnv = "SHUNT_CNI_BINARY"
+	// figuresEnv names the file to which figures are appended.
+	figuresEnv = "SHUNT_FIGURES"
+)
+
+// TestAddTime measures how long the product's binary keeps a pod's start waiting,
+// from its start to its end, pod after pod. It bounds nothing but the absurd: a
+// machine that does other things too is no measure.
+func TestAddTime(t *testing.T) {
+	const pods, absurd = 200, time.Second
+	binary := pluginBinary(t)
+	mustBeStatic(t, binary)
+	dir := t.TempDir()
+	for _, tt := range []struct{ name, example, backend string }{
+		{"not_injected", "not-injected", "nftables"},
+		{"nftables", "injected-1.0.0", "nftables"},
+		{"iptables", "injected-1.0.0", "iptables"},
+	} {
+		stdin := withEntry(t, tt.example, func(c map[string]any) {
+			c["backend"], c["socket"], c["log"] = tt.backend, filepath.Join(dir, "no-agent.sock"), filepath.Join(dir, "cni.log")
+		})
+		var times []time.Duration
+		for range pods {
+			pod := newPod(t, false)
+			times = append(times, timed(t, binary, stdin, "CNI_COMMAND=ADD", "CNI_NETNS="+pod))
+		}
+		slices.Sort(times)
+		figure(t, "cni.add_ms_p50."+tt.name, times[pods/2])
+		figure(t, "cni.add_ms_p99."+tt.name, times[pods*99/100])
+		if times[pods/2] > absurd {
+			t.Errorf("median of %d ADDs, %s: %v", pods, tt.name, times[pods/2])
+		}
+	}
+	var starts []time.Duration
+	for range pods {
+		starts = append(starts, timed(t, binary, "", "CNI_COMMAND=VERSION"))
+	}
+	slices.Sort(starts)
+	figure(t, "cni.start_ms_p50", starts[pods/2])
+	info, err := os.Stat(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the binary has %.1f MB", float64(info.Size())/1e6)
+}
+
+func timed(t *testing.T, binary, stdin string, env ...string) time.Duration {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), binary)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &out
+	cmd.Env = append([]string{"CNI_CONTAINERID=c1", "CNI_IFNAME=eth0", "CNI_PATH=/opt/cni/bin", "CNI_ARGS=" + podArgs, "PATH=" + os.Getenv("PATH")}, env...)
+	begin := time.Now()
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v: %s", err, &out)
+	}
+	return time.Since(begin)
+}
+
+// figure publishes milliseconds.
+func figure(t *testing.T, name string, d time.Duration) {
+	t.Helper()
+	line := fmt.Sprintf("FIGURE %s %.2f ms\n", name, float64(d.Microseconds())/1000)
+	t.Log(strings.TrimSpace(line))
+	path := os.Getenv(figuresEnv)
+	if path == "" {
+		return
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(line); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pluginBinary is the product's.
+func pluginBinary(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv(binaryEnv); path != "" {
+		return path
+	}
+	path := filepath.Join(t.TempDir(), "cni")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "../cmd/cni")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build cmd/cni: %v: %s", err, out)
+	}
+	return path
+}
+
+// mustBeStatic: it runs in the node's root file system, of which nothing is known.
+func mustBeStatic(t *testing.T, path string) {
+	t.Helper()
+	file, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if libraries, err := file.ImportedLibraries(); err != nil || len(libraries) > 0 {
+		t.Errorf("%s needs libraries %v, %v", path, libraries, err)
+	}
+}
