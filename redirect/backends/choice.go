@@ -54,13 +54,13 @@ func clean(ctx context.Context, others []Backend) (cleaned bool, left Left, err 
 		holds, err := other.Holds(ctx)
 		if err == nil && holds {
 			err = other.Remove(ctx)
-			cleaned = err == nil
+			cleaned = cleaned || err == nil
 		}
 		switch {
 		case holds && errors.Is(err, errors.ErrUnsupported):
 			left = append(left, mayBeLeft(other, err))
 		case err != nil && !errors.Is(err, errors.ErrUnsupported):
-			return false, left, fmt.Errorf("remove the rules of %s: %w", other.Name, err)
+			return cleaned, left, fmt.Errorf("remove the rules of %s: %w", other.Name, err)
 		}
 	}
 	return cleaned, left, nil

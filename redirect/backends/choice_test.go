@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package backends_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/shuntmesh/shunt/redirect"
+	"github.com/shuntmesh/shunt/redirect/backends"
+)
+
+// teller writes down what is asked of it.
+type teller struct {
+	log   *[]string
+	name  string
+	err   error
+	holds bool
+}
+
+func (b teller) tell(verb string) error {
+	*b.log = append(*b.log, b.name+" "+verb)
+	return b.err
+}
+
+func (b teller) Apply(context.Context, redirect.Plan) (bool, error) { return true, b.tell("apply") }
+func (b teller) Check(context.Context, redirect.Plan) error         { return b.tell("check") }
+func (b teller) Remove(context.Context) error                       { return b.tell("remove") }
+func (b teller) Holds(context.Context) (bool, error)                { return b.holds, nil }
+
+// TestApplyCleansOthers takes away what others hold, also where one of them
+// can't, and then makes again what they may have shared with the one in use.
+func TestApplyCleansOthers(t *testing.T) {
+	lacks := fmt.Errorf("no such program: %w", errors.ErrUnsupported)
+	broken := errors.New("broken")
+	tests := []struct {
+		name        string
+		first, last teller // of the others
+		want        []string
+		left        string
+		err         error
+	}{
+		{"none holds anything", teller{}, teller{}, []string{"use apply"}, "", nil},
+		{"both hold something", teller{holds: true}, teller{holds: true}, []string{"use apply", "first remove", "last remove", "use apply"}, "", nil},
+		{"the last can't", teller{holds: true}, teller{holds: true, err: lacks}, []string{"use apply", "first remove", "last remove", "use apply"}, "rules of last may be left: no such program", nil},
+		{"the first can't", teller{holds: true, err: lacks}, teller{holds: true}, []string{"use apply", "first remove", "last remove", "use apply"}, "rules of first may be left", nil},
+		{"the last breaks", teller{holds: true}, teller{holds: true, err: broken}, []string{"use apply", "first remove", "last remove", "use apply"}, "", broken},
+	}
+	for _, tt := range tests {
+		var log []string
+		tt.first.log, tt.first.name = &log, "first"
+		tt.last.log, tt.last.name = &log, "last"
+		choice, err := backends.Choose("use", []backends.Backend{
+			{Backend: tt.first, Name: "first"},
+			{Backend: teller{log: &log, name: "use"}, Name: "use"},
+			{Backend: tt.last, Name: "last"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done, err := choice.Apply(t.Context(), redirect.Plan{})
+		if done.By != "use" || !done.Changed || !errors.Is(err, tt.err) {
+			t.Errorf("%s: %+v, %v; want it applied, and %v", tt.name, done, err, tt.err)
+		}
+		if diff := cmp.Diff(tt.want, log); diff != "" {
+			t.Errorf("%s: asked (-want +got):\n%s", tt.name, diff)
+		}
+		if left := errors.Join(done.Left...); (left == nil) != (tt.left == "") || left != nil && !strings.Contains(left.Error(), tt.left) {
+			t.Errorf("%s: left %v, want %q", tt.name, left, tt.left)
+		}
+	}
+}
+
+func TestChoose(t *testing.T) {
+	for _, name := range []string{"auto", "nftables", "iptables", "iptables-nft", "iptables-legacy"} {
+		if _, err := backends.Choose(name, backends.All()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"", "ebpf", "iptables-", "NFTABLES"} {
+		_, err := backends.Choose(name, backends.All())
+		if err == nil || !strings.Contains(err.Error(), "allowed: auto, nftables, iptables, iptables-nft, iptables-legacy") {
+			t.Errorf("%q: %v, want what is allowed", name, err)
+		}
+	}
+}
