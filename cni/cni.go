@@ -102,11 +102,12 @@ func (p Plugin) each(args *skel.CmdArgs, in input, verb string, do func(wish, co
 	if err == nil {
 		said, err = p.inPod(args.Netns, *w, do)
 	}
+	log = log.With("took", time.Since(begin).Round(time.Microsecond).String())
 	if err != nil {
-		log.Error("pod is not captured", "error", err, "took", time.Since(begin))
+		log.Error("pod is not captured", "error", err)
 		return err
 	}
-	log.Info(said, "took", time.Since(begin))
+	log.Info(said)
 	return nil
 }
 
