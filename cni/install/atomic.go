@@ -19,20 +19,16 @@ import (
 // that a runtime loads.
 const tempPrefix = "." + contract.PluginBinary + ".tmp-"
 
-// replace puts content under a name of the folder, whole or not at all: when it
-// returns nil, the new file is there and will be after a power cut. Check is asked
-// about the finished temporary file just before the rename.
-func replace(dir, name string, mode fs.FileMode, content io.Reader, check func(temp string) error) error {
+// replace puts content into the folder, whole or not at all: when it returns nil,
+// the new file is there and will be after a power cut. Place is given the finished
+// temporary file and renames it.
+func replace(dir string, mode fs.FileMode, content io.Reader, place func(temp string) error) error {
 	temp, err := writeTemp(dir, mode, content)
 	if err != nil {
 		return fmt.Errorf("write into %s: %w", dir, withoutPath(err))
 	}
-	err = syncFile(temp)
-	if err == nil {
-		err = check(temp)
-	}
-	if err == nil {
-		err = os.Rename(temp, filepath.Join(dir, name))
+	if err = syncFile(temp); err == nil {
+		err = place(temp)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("write into %s: %w", dir, withoutPath(err)), removeIfThere(temp))

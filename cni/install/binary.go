@@ -78,12 +78,15 @@ func (b *binary) write() error {
 		return fmt.Errorf("read the plugin to install: %w", err)
 	}
 	defer source.Close()
-	err = replace(b.dir, contract.PluginBinary, binaryMode, source, func(temp string) error {
+	err = replace(b.dir, binaryMode, source, func(temp string) error {
 		got, err := hash(temp)
-		if err == nil && got != *want {
-			err = fmt.Errorf("the copy of %s came out differently (is the disk all right?)", b.source)
+		if err != nil {
+			return err
 		}
-		return err
+		if got != *want {
+			return fmt.Errorf("the copy of %s came out differently (is the disk all right?)", b.source)
+		}
+		return os.Rename(temp, b.path())
 	})
 	if err != nil {
 		return fmt.Errorf("install the plugin: %w", err)

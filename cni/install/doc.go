@@ -25,9 +25,10 @@
 // is forked meanwhile inherits the descriptor for a moment; so nothing is forked
 // while one is open.
 //
-// Between reading a configuration and renaming the new one over it somebody else
-// may have written it. So it is read once more just before, and the change is
-// called off if it is another.
+// Between reading a configuration and putting the new one in its place somebody else
+// may write it. So the two files change places in one step (RENAME_EXCHANGE), and
+// what comes out is looked at: if it isn't what was read before, it goes back, and
+// the change is planned again.
 //
 // # Repair without a fight
 //
@@ -48,8 +49,8 @@
 // end: containerd starts no pod while it reloads.
 //
 // A configuration that is written in place is broken for a moment, and one that is
-// removed and written again is missing; the next file of the folder isn't the
-// runtime's choice for that. So another target than the last has to be the choice
+// removed and written again is missing; that doesn't make the next file of the
+// folder the runtime's choice. So another target than the last has to be the choice
 // for 200 ms before anything is written there.
 //
 // # Two agents

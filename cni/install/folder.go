@@ -86,18 +86,20 @@ func perform(dir string, steps []conflist.Step) error {
 
 func performOne(dir string, s conflist.Step) error {
 	path := filepath.Join(dir, s.Name)
-	if s.Do == conflist.Put {
-		return replace(dir, s.Name, s.Mode, bytes.NewReader(s.Content), func(string) error { return unchanged(path, s.Was) })
-	}
 	if err := unchanged(path, s.Was); err != nil {
 		return err
 	}
-	change := func() error { return os.Remove(path) }
-	if s.Do == conflist.Move {
-		change = func() error { return os.Rename(path, filepath.Join(dir, s.To)) }
-	}
-	if err := change(); err != nil {
-		return err
+	switch s.Do {
+	case conflist.Put:
+		return replace(dir, s.Mode, bytes.NewReader(s.Content), func(temp string) error { return swap(temp, path, s.Content, s.Was) })
+	case conflist.Move:
+		if err := moveAside(path, filepath.Join(dir, s.To), s.Was); err != nil {
+			return err
+		}
+	case conflist.Remove:
+		if err := os.Remove(path); err != nil {
+			return err
+		}
 	}
 	return syncFile(dir)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 
 	"github.com/shuntmesh/shunt/cni/conf"
+	"github.com/shuntmesh/shunt/cni/install/conflist"
 )
 
 // victimEnv makes the test binary an agent that is killed: it is the node's folder.
@@ -28,7 +29,11 @@ func victim(root string) int {
 			return 1
 		}
 		content := strings.Replace(list, "portmap", []string{"portmap", "firewall"}[round%2], 1)
-		err := replace(confDir, listName, 0o644, strings.NewReader(content), func(string) error { return nil })
+		was, _, err := readFile(filepath.Join(confDir, listName))
+		if err != nil {
+			return 1
+		}
+		err = perform(confDir, []conflist.Step{{Do: conflist.Put, Name: listName, Was: was, Content: []byte(content), Mode: 0o644}})
 		if err != nil {
 			return 1
 		}
