@@ -31,7 +31,7 @@ func takeClaim(path string) (*claim, error) {
 	for {
 		last, err := lastLock(f, 1)
 		if err == nil {
-			err = lockByte(f, last+1)
+			err = setLock(f, unix.F_WRLCK, last+1)
 		}
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 			continue // another took it meanwhile, so there is a new last
@@ -66,7 +66,11 @@ func (c *claim) stale() bool {
 	return err != nil || !os.SameFile(mine, now)
 }
 
-func (c *claim) release() error { return c.file.Close() }
+// release gives the place up. A child that was being forked can hold the file open
+// for a moment longer, and with it a lock that was not unlocked.
+func (c *claim) release() error {
+	return errors.Join(setLock(c.file, unix.F_UNLCK, c.number), c.file.Close())
+}
 
 // lastLock returns the number of the last byte, from the given one on, that
 // somebody else has locked; 0 for none.
@@ -84,6 +88,6 @@ func lastLock(f *os.File, from int64) (last int64, err error) {
 	}
 }
 
-func lockByte(f *os.File, number int64) error {
-	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: number, Len: 1})
+func setLock(f *os.File, kind int16, number int64) error {
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Start: number, Len: 1})
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,13 +55,26 @@ func TestClaim(t *testing.T) {
 		}
 	}
 	check("the one that stayed", first, false)
-	if first.stale() {
+	// A child that is being forked has the file open as well.
+	copied, err := syscall.Dup(int(first.file.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(copied)
+	if err := first.release(); err != nil {
+		t.Fatal(err)
+	}
+	fifth := take()
+	if alone, err := fifth.alone(); !alone || err != nil {
+		t.Errorf("the fifth is alone: %v, %v", alone, err)
+	}
+	if fifth.stale() {
 		t.Error("stale before the file is removed")
 	}
-	if err := os.Remove(path); err != nil || !first.stale() {
+	if err := os.Remove(path); err != nil || !fifth.stale() {
 		t.Errorf("not stale after the file was removed (%v)", err)
 	}
-	if err := first.release(); err != nil {
+	if err := fifth.release(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -110,18 +124,18 @@ func TestTwoAgents(t *testing.T) {
 	o := n.options()
 	o.Entry.Backend, o.Count = "iptables", oldCounts.add
 	older, _ := start(t, o)
-	within(t, time.Second, "the older is ready", ready(older))
+	within(t, soon, "the older is ready", ready(older))
 
 	newSource := n.source + ".new"
 	write(t, newSource, "the new plugin")
 	nn := o
 	nn.BinarySource, nn.Entry.Backend, nn.Count = newSource, "nftables", newCounts.add
 	newer, stop := start(t, nn)
-	within(t, time.Second, "the newer is ready", ready(newer))
-	within(t, 2*time.Second, "the older steps back", func() bool { return oldCounts.get(EventSuperseded) == 1 })
+	within(t, soon, "the newer is ready", ready(newer))
+	within(t, soon, "the older steps back", func() bool { return oldCounts.get(EventSuperseded) == 1 })
 
 	rewrite(t, n.list(), list) // both see it, one repairs it
-	within(t, time.Second, "repaired", func() bool { return chained(n.list(), nn.Entry) })
+	within(t, soon, "repaired", func() bool { return chained(n.list(), nn.Entry) })
 	time.Sleep(1500 * time.Millisecond) // more than a resync of both
 	if !chained(n.list(), nn.Entry) || read(t, n.plugin()) != "the new plugin" {
 		t.Errorf("the older one won: %s, plugin %q", read(t, n.list()), read(t, n.plugin()))
@@ -133,7 +147,7 @@ func TestTwoAgents(t *testing.T) {
 		t.Errorf("uninstall beside another agent: %v", err)
 	}
 	stop()
-	took := within(t, 2*time.Second, "the older takes over", func() bool {
+	took := within(t, soon, "the older takes over", func() bool {
 		return chained(n.list(), o.Entry) && read(t, n.plugin()) == "the plugin"
 	})
 	t.Logf("taken over after %v", took)

@@ -24,7 +24,7 @@ func TestRewritten(t *testing.T) {
 	o := n.options()
 	o.Count = c.add
 	i, _ := start(t, o)
-	within(t, time.Second, "ready", ready(i))
+	within(t, soon, "ready", ready(i))
 	var took []time.Duration
 	for round := range 8 {
 		time.Sleep(sustained + time.Duration(rand.IntN(100))*time.Millisecond)
@@ -50,7 +50,7 @@ func TestRewritten(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("mended after %v", took)
-	within(t, time.Second, "repairs are counted", func() bool { return c.get(EventRepaired) >= 6 })
+	within(t, soon, "repairs are counted", func() bool { return c.get(EventRepaired) >= 6 })
 	if c.get(EventContested) != 0 || i.Ready() != nil {
 		t.Errorf("events %v, ready %v", c.of, i.Ready())
 	}
@@ -64,7 +64,7 @@ func TestFight(t *testing.T) {
 	o := n.options()
 	o.Count = c.add
 	i, _ := start(t, o)
-	within(t, time.Second, "ready", ready(i))
+	within(t, soon, "ready", ready(i))
 
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -95,7 +95,7 @@ func TestFight(t *testing.T) {
 	if c.get(EventContested) == 0 || !notReady(i, "cni.exclusive=false")() {
 		t.Errorf("ready: %v, events %v", i.Ready(), c.of)
 	}
-	took := within(t, time.Second+100*time.Millisecond, "chained", func() bool { return chained(n.list(), conf.Default()) })
+	took := within(t, soon, "chained", func() bool { return chained(n.list(), conf.Default()) })
 	t.Logf("%d writes in %v, chained %v after the end", undone, lasts, took)
-	within(t, quiet+2*time.Second, "ready again", ready(i))
+	within(t, soon, "ready again", ready(i))
 }

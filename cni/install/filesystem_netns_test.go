@@ -95,7 +95,7 @@ func TestDiskFull(t *testing.T) {
 			o := n.options()
 			o.Count = c.add
 			i, stop := start(t, o)
-			within(t, time.Second, "an error", notReady(i, "no space left on device"))
+			within(t, soon, "an error", notReady(i, "no space left on device"))
 			time.Sleep(1200 * time.Millisecond)
 			if read(t, n.list()) != list {
 				t.Errorf("the list is %s", read(t, n.list()))
@@ -108,7 +108,7 @@ func TestDiskFull(t *testing.T) {
 			}
 			n.clean(t)
 			free()
-			within(t, time.Second, "ready", ready(i))
+			within(t, soon, "ready", ready(i))
 			stop()
 			if !chained(n.list(), conf.Default()) {
 				t.Errorf("the list is %s", read(t, n.list()))
@@ -134,7 +134,7 @@ func TestReadOnly(t *testing.T) {
 				t.Fatal(err)
 			}
 			i, _ := start(t, n.options())
-			within(t, time.Second, "an error", notReady(i, "read-only file system"))
+			within(t, soon, "an error", notReady(i, "read-only file system"))
 			t.Log(i.Ready())
 			if read(t, n.list()) != list {
 				t.Errorf("the list is %s", read(t, n.list()))
@@ -142,7 +142,7 @@ func TestReadOnly(t *testing.T) {
 			if err := unix.Mount("", dir(n), "", unix.MS_REMOUNT, ""); err != nil {
 				t.Fatal(err)
 			}
-			within(t, time.Second, "ready", ready(i))
+			within(t, soon, "ready", ready(i))
 		})
 	}
 }

@@ -83,7 +83,7 @@ func TestKilled(t *testing.T) {
 	}
 	// The next agent sweeps what was left and finishes the work.
 	i, stop := start(t, n.options())
-	within(t, 2*time.Second, "ready", ready(i))
+	within(t, soon, "ready", ready(i))
 	stop()
 	n.clean(t)
 	if !chained(n.list(), conf.Default()) {

@@ -25,6 +25,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// soon is when at the latest something has to be that takes milliseconds. Machines
+// that build and test at once can be slow.
+const soon = 10 * time.Second
+
 const (
 	listName = "10-a.conflist"
 	list     = `{"name": "a", "cniVersion": "1.0.0", "plugins": [{"type": "bridge"}, {"type": "portmap"}]}`

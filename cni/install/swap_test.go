@@ -99,10 +99,10 @@ func TestNothingLost(t *testing.T) {
 	o := n.options()
 	o.Entry.Backend = "iptables"
 	first, _ := start(t, o)
-	within(t, time.Second, "the first is ready", ready(first))
+	within(t, soon, "the first is ready", ready(first))
 	o.Entry.Backend = "nftables"
 	second, _ := start(t, o)
-	within(t, time.Second, "the second is ready", ready(second))
+	within(t, soon, "the second is ready", ready(second))
 	version := func(count int) string { return strings.Replace(list, "{", fmt.Sprintf(`{"x": %d, `, count), 1) }
 	const writes = 200
 	for count := range writes + 1 {
@@ -116,7 +116,7 @@ func TestNothingLost(t *testing.T) {
 			}
 		}
 	}
-	within(t, 2*time.Second, "chained", func() bool { return chained(n.list(), o.Entry) })
+	within(t, soon, "chained", func() bool { return chained(n.list(), o.Entry) })
 	if got := read(t, n.list()); !strings.Contains(got, fmt.Sprintf(`"x": %d,`, writes)) {
 		t.Errorf("the last write was lost: %s", got)
 	}

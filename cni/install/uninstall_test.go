@@ -23,7 +23,7 @@ func installed(t *testing.T, change func(node, *Options)) (node, *Installer) {
 	o := n.options()
 	change(n, &o)
 	i, stop := start(t, o)
-	within(t, 2*time.Second, "ready", ready(i))
+	within(t, soon, "ready", ready(i))
 	stop()
 	return n, i
 }
@@ -44,7 +44,7 @@ func TestUninstall(t *testing.T) {
 	n, i := installed(t, func(node, *Options) {})
 	done := make(chan error, 1)
 	go func() { done <- i.Uninstall(t.Context()) }()
-	within(t, time.Second, "the entry is gone", func() bool { return read(t, n.list()) == list })
+	within(t, soon, "the entry is gone", func() bool { return read(t, n.list()) == list })
 	if !exists(t, n.plugin()) {
 		t.Error("the binary went with the entry")
 	}
@@ -65,7 +65,7 @@ func TestUninstall(t *testing.T) {
 	// And back: the same installer can run again.
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { done <- i.Run(ctx) }()
-	within(t, time.Second, "ready", ready(i))
+	within(t, soon, "ready", ready(i))
 	cancel()
 	if err := <-done; err != nil || !chained(n.list(), conf.Default()) {
 		t.Errorf("run again: %v", err)
