@@ -26,7 +26,7 @@ type claim struct {
 func takeClaim(path string) (*claim, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the agents' lock (the folder of plugins has to be writable): %w", err)
+		return nil, fmt.Errorf("open the agents' lock (the folder of plugins has to be writable; where it isn't root's, that takes CAP_DAC_OVERRIDE): %w", err)
 	}
 	for {
 		last, err := lastLock(f, 1)
