@@ -164,7 +164,14 @@ func TestNewTarget(t *testing.T) {
 	if _, err := os.Stat(multus); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the .conf is still there: %v", err)
 	}
-	within(t, soon, "both are counted", func() bool { return c.get(EventChained) == 2 })
+	within(t, soon, "both are counted", func() bool { return c.get(EventChained) == 2 && c.get(EventUnchained) == 1 })
+	if err := os.Rename(multus+".shunt-saved", multus); err != nil { // as if killed before it was set aside
+		t.Fatal(err)
+	}
+	within(t, soon, "it is set aside again", func() bool { return c.get(EventRepaired) == 1 && exists(t, multus+".shunt-saved") })
+	if c.get(EventChained) != 2 || c.get(EventUnchained) != 1 {
+		t.Errorf("events: %v", c.of)
+	}
 }
 
 // newTestKeeper returns a keeper whose looks the test makes itself.

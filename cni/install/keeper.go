@@ -190,10 +190,17 @@ func (k *keeper) settle(now time.Time, plan conflist.Plan) time.Duration {
 
 // tellWritten counts and logs what was done.
 func (k *keeper) tellWritten(now time.Time, plan conflist.Plan) {
-	switch {
-	case plan.Steps[0].Name != plan.Target:
+	entered := false
+	for _, s := range plan.Steps {
+		if s.Name == plan.Target || s.Do == conflist.Move { // what was a single configuration became the target
+			entered = true
+			continue
+		}
 		k.o.Count(EventUnchained)
-		k.o.Log.Info("took the plugin out of a configuration that isn't used any more", "file", plan.Steps[0].Name)
+		k.o.Log.Info("took the plugin out of a configuration that isn't used", "file", s.Name)
+	}
+	switch {
+	case !entered:
 	case plan.Target != k.target:
 		k.o.Count(EventChained)
 		k.o.Log.Info("chained the plugin in", "file", plan.Target)

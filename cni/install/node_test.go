@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -113,6 +114,9 @@ type counts struct {
 func (c *counts) add(e Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !slices.Contains(Events(), e) {
+		panic("an event that Events doesn't know: " + e)
+	}
 	if c.of == nil {
 		c.of = make(map[Event]int)
 	}
