@@ -59,6 +59,7 @@ func (o *Options) counts() []Limit {
 		{h2.LimitWindow, number(65535, largest, &two.StreamWindow), "bytes held of one HTTP/2 body that the other side is slow to take", "its window is closed"},
 		{h1.LimitWindow, number(1<<10, largest, &one.Window), "bytes held of one HTTP/1 body that the other side is slow to take", "reading stops"},
 		{tcp.LimitUnsent, number(32<<10, largest, &o.MaxUnsent), "bytes held for a peer that is slow to read", "reading from the other side stops"},
+		{stats.LimitAppMetrics, number(1<<10, large, &o.MaxAppMetrics), "bytes of the application's metrics, where the proxy is asked for them", "they are left out"},
 		{stats.LimitReplay, number(0, large, &x.MaxReplay), "bytes of a request's body kept for another attempt", "no other attempt"},
 	}
 }
@@ -78,6 +79,7 @@ func (o *Options) timeouts() []Limit {
 		{stats.LimitIdleHTTP2, span(moment, &x.IdleHTTP2), "an idle HTTP/2 connection to an endpoint", "it is closed"},
 		{tcp.LimitIdle, span(0, &o.IdleTimeout), "relayed TCP without a byte; 0 is for ever", "reset"},
 		{stats.LimitClose, span(moment, &o.CloseTimeout), "a peer that does not take the rest before a close", "reset"},
+		{stats.LimitAppMetricsTime, span(moment, &o.AppMetricsTime), "a question to the application for its metrics", "they are left out"},
 		{stats.LimitDrain, span(moment, &o.DrainTimeout), "what is under way, after SIGTERM", "reset"},
 	}
 }

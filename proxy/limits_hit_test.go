@@ -29,7 +29,7 @@ type scenario struct {
 // TestLimitsAreCounted: each limit of the table is hit, and counts.
 func TestLimitsAreCounted(t *testing.T) {
 	all := map[string]scenario{}
-	for _, some := range []map[string]scenario{connectionScenarios, headScenarios, frameScenarios, bodyScenarios, timeoutScenarios} {
+	for _, some := range []map[string]scenario{connectionScenarios, headScenarios, frameScenarios, bodyScenarios, timeoutScenarios, metricsScenarios} {
 		for name, s := range some {
 			all[name] = s
 		}

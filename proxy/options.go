@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
@@ -41,7 +42,10 @@ type Options struct {
 	AdminListen    string // loopback: read-only
 	ReadyListen    string
 	MetricsListen  string
+	MergedListen   string // the application's metrics among ours; "" is none
 	AdminSocket    string // path of the unix socket that takes commands; "" is none
+
+	AppMetrics contract.Scrape // what MergedListen asks; none: the proxy's metrics alone
 
 	TLS TLS
 
@@ -58,6 +62,8 @@ type Options struct {
 	MaxDescriptors   int           // of the process; 0 leaves what it was given
 	MaxHandshakes    int           // of TLS, under way at once, per direction
 	MaxUnsent        int           // bytes, for one peer, before the other side has to wait
+	MaxAppMetrics    int           // bytes of the application's metrics
+	AppMetricsTime   time.Duration // of one question for them
 	HTTP1            h1.Limits
 	HTTP2            h2.Limits
 	Exchange         exchange.Limits
@@ -98,6 +104,8 @@ func DefaultOptions() Options {
 		MaxConnections:   10_000,
 		MaxHandshakes:    transport.DefaultHalfOpen,
 		MaxUnsent:        loop.DefaultHighWater,
+		MaxAppMetrics:    8 << 20,
+		AppMetricsTime:   5 * time.Second,
 		HTTP1:            h1.DefaultLimits(),
 		HTTP2:            h2.DefaultLimits(),
 		Exchange:         exchange.DefaultLimits(),
@@ -115,6 +123,7 @@ func (o *Options) validate() error {
 		{"admin-listen", o.AdminListen},
 		{"ready-listen", o.ReadyListen},
 		{"metrics-listen", o.MetricsListen},
+		{"merged-metrics-listen", cmp.Or(o.MergedListen, ":")}, // none is allowed
 	} {
 		if _, _, err := net.SplitHostPort(a.value); err != nil {
 			return fmt.Errorf("option %s: %q is no address (allowed: host:port or :port): %w", a.name, a.value, err)
@@ -154,9 +163,11 @@ func (p *proxy) adminOptions() admin.Options {
 		AdminListen:   o.AdminListen,
 		ReadyListen:   o.ReadyListen,
 		MetricsListen: o.MetricsListen,
+		MergedListen:  o.MergedListen,
 		Socket:        o.AdminSocket,
 		Log:           o.Log,
 		Metrics:       o.Stats.WritePrometheus,
+		Merged:        p.merged(),
 		Ready:         p.ready.Load,
 		Drain:         p.drain,
 		Config:        p.config,

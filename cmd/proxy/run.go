@@ -79,6 +79,11 @@ func (w world) settings(args []string) (*settings, error) {
 	fs.StringVar(&o.AdminListen, "admin-listen", o.AdminListen, "loopback address of the read-only admin pages")
 	fs.StringVar(&o.ReadyListen, "ready-listen", o.ReadyListen, "address of /ready")
 	fs.StringVar(&o.MetricsListen, "metrics-listen", o.MetricsListen, "address of /metrics")
+	fs.StringVar(&o.MergedListen, "merged-metrics-listen", o.MergedListen, "address of "+contract.PathMergedMetrics+", with the application's metrics among the proxy's own; empty is none")
+	fs.Func("app-metrics", "port and path of the application's metrics on loopback, such as 8080/metrics", func(text string) (err error) {
+		o.AppMetrics, err = contract.ParseScrape(text)
+		return err
+	})
 	fs.StringVar(&o.AdminSocket, "admin-socket", o.AdminSocket, "unix socket for commands; empty is none")
 	tlsFlags(fs, &o.TLS)
 	limitFlags(fs, o)

@@ -19,6 +19,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/shuntmesh/shunt/internal/contract"
 )
 
 // Options say where to listen and what to show.
@@ -26,10 +28,12 @@ type Options struct {
 	AdminListen   string // /config_dump, /stats, /ready; loopback
 	ReadyListen   string // /ready, for the kubelet
 	MetricsListen string // /metrics, for Prometheus
+	MergedListen  string // /stats/prometheus, the application's metrics among them; "" is none
 	Socket        string // the read-only pages, and POST /drain; "" is none
 	Log           *slog.Logger
 
 	Metrics func(io.Writer)
+	Merged  http.Handler // what MergedListen serves
 	Ready   func() bool
 	Drain   func(context.Context)
 	Config  func() any
@@ -50,8 +54,9 @@ func Run(ctx context.Context, o Options) error {
 		handler          http.Handler
 	}{
 		{"tcp", o.AdminListen, o.readOnly()},
-		{"tcp", o.ReadyListen, o.only("GET /ready", o.ready)},
-		{"tcp", o.MetricsListen, o.only("GET /metrics", o.metrics)},
+		{"tcp", o.ReadyListen, o.only("GET /ready", http.HandlerFunc(o.ready))},
+		{"tcp", o.MetricsListen, o.only("GET /metrics", http.HandlerFunc(o.metrics))},
+		{"tcp", o.MergedListen, o.only("GET "+contract.PathMergedMetrics, o.Merged)},
 		{"unix", o.Socket, o.commands()},
 	} {
 		if l.address == "" {
@@ -112,9 +117,11 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	return nil
 }
 
-func (o Options) only(pattern string, h http.HandlerFunc) http.Handler {
+func (o Options) only(pattern string, h http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc(pattern, h)
+	if h != nil {
+		mux.Handle(pattern, h)
+	}
 	return mux
 }
 

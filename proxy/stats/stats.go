@@ -44,21 +44,23 @@ type Limit string
 
 // The limits that no protocol core knows: those have names of their own.
 const (
-	LimitConnections   Limit = "connections"
-	LimitDescriptors   Limit = "descriptors"
-	LimitEndpointConns Limit = "endpoint-connections"
-	LimitHandshakes    Limit = "handshakes" // TLS, under way at once
-	LimitReplay        Limit = "replay-bytes"
-	LimitConnect       Limit = "connect-timeout"
-	LimitResolve       Limit = "resolve-timeout"
-	LimitDetect        Limit = "detect-timeout"
-	LimitHandshake     Limit = "handshake-timeout"
-	LimitHeader        Limit = "header-timeout"
-	LimitSettings      Limit = "settings-timeout"
-	LimitIdleHTTP1     Limit = "http1-idle-timeout"
-	LimitIdleHTTP2     Limit = "http2-idle-timeout"
-	LimitClose         Limit = "close-timeout"
-	LimitDrain         Limit = "drain-timeout"
+	LimitConnections    Limit = "connections"
+	LimitDescriptors    Limit = "descriptors"
+	LimitEndpointConns  Limit = "endpoint-connections"
+	LimitHandshakes     Limit = "handshakes" // TLS, under way at once
+	LimitReplay         Limit = "replay-bytes"
+	LimitConnect        Limit = "connect-timeout"
+	LimitResolve        Limit = "resolve-timeout"
+	LimitDetect         Limit = "detect-timeout"
+	LimitHandshake      Limit = "handshake-timeout"
+	LimitHeader         Limit = "header-timeout"
+	LimitSettings       Limit = "settings-timeout"
+	LimitIdleHTTP1      Limit = "http1-idle-timeout"
+	LimitIdleHTTP2      Limit = "http2-idle-timeout"
+	LimitClose          Limit = "close-timeout"
+	LimitDrain          Limit = "drain-timeout"
+	LimitAppMetrics     Limit = "app-metrics-bytes"
+	LimitAppMetricsTime Limit = "app-metrics-timeout"
 )
 
 // Stats is the set of all counters.
@@ -89,9 +91,13 @@ func New() *Stats {
 
 // WritePrometheus writes all counters and those of the process as text.
 func (s *Stats) WritePrometheus(w io.Writer) {
-	s.set.WritePrometheus(w)
+	s.WriteOwn(w)
 	metrics.WriteProcessMetrics(w)
 }
+
+// WriteOwn writes all counters as text. Each is named shunt_proxy_*, unlike those
+// of the process, which an application has too.
+func (s *Stats) WriteOwn(w io.Writer) { s.set.WritePrometheus(w) }
 
 // Gauge shows a value of another part under shunt_proxy_<name>.
 func (s *Stats) Gauge(name string, value func() float64) { s.set.NewGauge("shunt_proxy_"+name, value) }
@@ -139,6 +145,16 @@ type limitKey struct {
 func (s *Stats) LimitHit(d Direction, l Limit) {
 	counter(s, limitKey{d, l}, func(k limitKey) string {
 		return fmt.Sprintf("shunt_proxy_limit_hits_total{direction=%q,limit=%q}", k.direction, k.limit)
+	}).Inc()
+}
+
+type appMetricsKey struct{ result string }
+
+// AppMetrics counts a question to the application for its metrics, by what came
+// of it.
+func (s *Stats) AppMetrics(result string) {
+	counter(s, appMetricsKey{result}, func(k appMetricsKey) string {
+		return fmt.Sprintf("shunt_proxy_app_metrics_total{result=%q}", k.result)
 	}).Inc()
 }
 
