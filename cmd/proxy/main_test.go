@@ -34,7 +34,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"run -pod-ips 10.0.0.7,x", 2, `flag pod-ips: "x" is no IP address (allowed: addresses separated by commas`},
 		{"run -log-level loud", 2, `flag log-level: "loud" is no level (allowed: debug, info, warn, error)`},
 		{"run -app-metrics 15090/metrics", 2, `"15090/metrics": port 15090 is the proxy's (allowed: ports other than`},
-		{"run -app-metrics metrics", 2, `port "metrics" is not a number (allowed:`},
+		{"run -app-metrics metrics", 2, "the port is not possible (allowed:"},
 		{"run -merged-metrics-listen here", 1, `option merged-metrics-listen: "here" is no address (allowed: host:port or :port)`},
 		{"run -outbound-listen here", 1, `option outbound-listen: "here" is no address (allowed: host:port or :port)`},
 		{"run -no-such-flag", 2, "no-such-flag"},

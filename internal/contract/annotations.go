@@ -50,6 +50,8 @@ const (
 	AnnotationDrainTimeout     = "shunt.dev/drain-timeout"
 	AnnotationTerminationDelay = "shunt.dev/termination-delay"
 
+	AnnotationMergeMetrics = "shunt.dev/merge-metrics"
+
 	AnnotationProxyCPURequest      = "shunt.dev/proxy-cpu-request"
 	AnnotationProxyCPULimit        = "shunt.dev/proxy-cpu-limit"
 	AnnotationProxyMemoryRequest   = "shunt.dev/proxy-memory-request"

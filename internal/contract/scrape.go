@@ -41,7 +41,7 @@ func ParseScrape(text string) (Scrape, error) {
 	number, path, found := strings.Cut(text, "/")
 	port, err := parsePort(number)
 	if err != nil {
-		return Scrape{}, fmt.Errorf("metrics of the application %q: %w", text, err)
+		return Scrape{}, fmt.Errorf("metrics of the application %q: the port is not possible (allowed: a number from 1 to 65535)", text)
 	}
 	if slices.Contains(ProxyPorts(), int32(port)) {
 		return Scrape{}, fmt.Errorf("metrics of the application %q: port %d is the proxy's (allowed: ports other than %v)", text, port, ProxyPorts())

@@ -80,6 +80,7 @@ func proxyCommand(f form) []string {
 	if f.Concurrency > 0 {
 		command = append(command, "--concurrency", strconv.Itoa(f.Concurrency))
 	}
+	command = append(command, f.merge.flags()...)
 	if f.DrainTimeout > 0 {
 		command = append(command, "--drain-timeout", f.DrainTimeout.String())
 	}

@@ -18,6 +18,7 @@ type form struct {
 	annotation.Settings
 	Options
 	native bool // the proxy is an init container that stays
+	merge  merge
 }
 
 func formOf(s annotation.Settings, o Options) form {

@@ -117,6 +117,9 @@ func Decide(pod *corev1.Pod, ns Namespace, o Options) (Decision, error) {
 	if err := checkNames(pod); err != nil {
 		return Decision{}, err
 	}
+	if f.merge, err = mergeOf(pod, f); err != nil {
+		return Decision{}, err
+	}
 	patch, err := patchOf(pod, f)
 	if err != nil {
 		return Decision{}, err

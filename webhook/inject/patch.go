@@ -54,7 +54,7 @@ func patchOf(pod *corev1.Pod, f form) ([]Operation, error) {
 	}
 	steps = append(steps, volumeSteps(pod, s)...)
 	steps = append(steps, pullSecretSteps(pod, f, s)...)
-	return append(steps, annotationSteps(pod, s)...), nil
+	return append(steps, annotationSteps(pod, f, s)...), nil
 }
 
 // "add" replaces a member that is there (RFC 6902 section 4.1), which is meant
@@ -98,8 +98,9 @@ func appendSteps[T any](path string, length int, entries []T) []Operation {
 }
 
 // annotationSteps come last, when the status is complete.
-func annotationSteps(pod *corev1.Pod, s *Status) []Operation {
+func annotationSteps(pod *corev1.Pod, f form, s *Status) []Operation {
 	values := make(map[string]string)
+	f.merge.annotate(pod, values, s)
 	if _, set := pod.Annotations[annotationDefaultContainer]; !set {
 		i := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name != contract.ProxyContainer })
 		if i >= 0 {

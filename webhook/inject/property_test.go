@@ -86,6 +86,9 @@ func flat(t *rapid.T, pod *corev1.Pod) map[string]any {
 	}
 	if annotations, ok := out.Metadata["annotations"].(map[string]any); ok {
 		delete(annotations, contract.AnnotationStatus)
+		for _, replaced := range []string{"prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path"} {
+			delete(annotations, replaced) // where metrics are merged; taken back, they are as they were
+		}
 	}
 	inits, _ := out.Spec["initContainers"].([]any)
 	containers, _ := out.Spec["containers"].([]any)

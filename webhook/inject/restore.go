@@ -31,7 +31,7 @@ func Restore(pod *corev1.Pod) []Operation {
 	volumes, _ := removeSteps("/spec/volumes", pod.Spec.Volumes, func(v corev1.Volume) bool { return slices.Contains(s.Volumes, v.Name) })
 	secrets, _ := removeSteps("/spec/imagePullSecrets", pod.Spec.ImagePullSecrets, func(r corev1.LocalObjectReference) bool { return slices.Contains(s.PullSecrets, r.Name) })
 	steps = append(append(steps, volumes...), secrets...)
-	return append(steps, restoreAnnotations(pod, s)...)
+	return append(append(steps, restoreReplaced(s)...), restoreAnnotations(pod, s)...)
 }
 
 // removeSteps remove the entries that are ours, from the last to the first, so

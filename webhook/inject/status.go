@@ -16,11 +16,12 @@ import (
 type Status struct {
 	Version string `json:"version"`
 	contract.Capture
-	Containers  []string `json:"containers"`
-	Volumes     []string `json:"volumes"`
-	Annotations []string `json:"annotations,omitempty"` // beside this one
-	PullSecrets []string `json:"pullSecrets,omitempty"`
-	Own         *Own     `json:"own,omitempty"` // the user's own proxy container, as it was
+	Containers  []string          `json:"containers"`
+	Volumes     []string          `json:"volumes"`
+	Annotations []string          `json:"annotations,omitempty"` // beside this one
+	Replaced    map[string]string `json:"replaced,omitempty"`    // annotations, as they were
+	PullSecrets []string          `json:"pullSecrets,omitempty"`
+	Own         *Own              `json:"own,omitempty"` // the user's own proxy container, as it was
 }
 
 func (s *Status) text() string {

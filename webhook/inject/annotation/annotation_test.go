@@ -38,6 +38,7 @@ func good() map[string]string {
 		contract.AnnotationHoldApplication:       "false",
 		contract.AnnotationDrainTimeout:          "45s",
 		contract.AnnotationTerminationDelay:      "0s",
+		contract.AnnotationMergeMetrics:          "true",
 		contract.AnnotationProxyCPURequest:       "50m",
 		contract.AnnotationProxyCPULimit:         "2",
 		contract.AnnotationProxyMemoryRequest:    "64Mi",

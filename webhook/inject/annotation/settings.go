@@ -33,6 +33,8 @@ type Settings struct {
 	DrainTimeout     time.Duration // 0 leaves the proxy's own default
 	TerminationDelay time.Duration // without native sidecars: from the pod's deletion to the proxy's SIGTERM
 
+	MergeMetrics bool // serve the application's metrics with the proxy's
+
 	Requests, Limits Resources
 	LogLevel         string
 	Concurrency      int // 0 leaves the proxy's own default

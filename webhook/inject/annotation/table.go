@@ -42,6 +42,7 @@ func (s *Settings) table() []group {
 		{"Start and end", s.lifeRows()},
 		{"The proxy's resources", s.resourceRows()},
 		{"The proxy itself", s.proxyRows()},
+		{"Metrics", s.metricsRows()},
 	}
 }
 
