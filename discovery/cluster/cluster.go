@@ -29,6 +29,9 @@ import (
 // leafLife is short, since there is no revocation; a renewal costs a signature.
 const leafLife = 24 * time.Hour
 
+// readTimeout bounds reading the CA again.
+const readTimeout = 10 * time.Second
+
 // Options are discovery's flags.
 type Options struct {
 	Log              *slog.Logger
@@ -78,7 +81,28 @@ func newLeaf(ctx context.Context, c *clients, o Options) (*ca.Leaf, error) {
 	}
 	name := contract.DiscoveryService
 	inNamespace := name + "." + o.Namespace + ".svc"
-	return ca.NewLeaf(authority, leafLife, name, inNamespace, inNamespace+"."+o.ClusterDomain)
+	leaf, err := ca.NewLeaf(authority, leafLife, name, inNamespace, inNamespace+"."+o.ClusterDomain)
+	if err != nil {
+		return nil, err
+	}
+	leaf.Follow(func(ctx context.Context) *ca.Authority { return newest(ctx, store, o.Log) })
+	return leaf, nil
+}
+
+// newest is the CA that the webhook has put in the Secret by now; nil when it
+// can't be read, or is none.
+func newest(ctx context.Context, store ca.Store, log *slog.Logger) *ca.Authority {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	certPEM, keyPEM, err := store.Load(ctx)
+	if err == nil {
+		var authority *ca.Authority
+		if authority, err = ca.Parse(certPEM, keyPEM); err == nil {
+			return authority
+		}
+	}
+	log.Warn("read CA again; the one before stays in use", "err", err)
+	return nil
 }
 
 // clients are typed, and only those that are needed: the clientset is twice as

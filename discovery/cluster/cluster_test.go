@@ -18,6 +18,8 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/shuntmesh/shunt/internal/ca"
 )
 
 // apiServer is as much of one as a start needs: it keeps the CA's Secret, and
@@ -175,5 +177,42 @@ func TestRunRefuses(t *testing.T) {
 				t.Errorf("Run: %v, want an error with %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// secretStore is a CA's store of which only reading is asked.
+type secretStore struct {
+	ca.Store
+	certPEM, keyPEM []byte
+	err             error
+}
+
+func (s secretStore) Load(context.Context) (certPEM, keyPEM []byte, err error) {
+	return s.certPEM, s.keyPEM, s.err
+}
+
+// Discovery takes up the CA that the webhook has put in the place of the old one,
+// and goes on with what it has when there is none to be read.
+func TestNewest(t *testing.T) {
+	old, err := ca.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := old.Successor(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := next.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	if got := newest(t.Context(), secretStore{certPEM: next.StoredPEM(), keyPEM: key}, log); got == nil || string(got.StoredPEM()) != string(next.StoredPEM()) {
+		t.Error("not the CA of the store")
+	}
+	for name, store := range map[string]secretStore{"away": {err: ca.ErrNotFound}, "wrong key": {certPEM: old.StoredPEM(), keyPEM: key}, "nothing": {}} {
+		if got := newest(t.Context(), store, log); got != nil {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }

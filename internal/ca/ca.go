@@ -22,9 +22,7 @@ import (
 )
 
 const (
-	// Life is how long a new authority is valid. Its rotation is a manual act
-	// (delete the Secret, restart the control plane, restart injected pods),
-	// so it outlives any installation that is not upgraded.
+	// Life is how long a new authority is valid; see RenewBefore.
 	Life = 10 * 365 * 24 * time.Hour
 
 	// backdate absorbs clocks of nodes that run behind ours.
@@ -39,6 +37,9 @@ type Authority struct {
 	cert    *x509.Certificate
 	key     *ecdsa.PrivateKey
 	certPEM []byte
+
+	cross  []*x509.Certificate // this and earlier authorities, each certified by the one before
+	before *x509.Certificate   // the authority that this one has replaced; nil is none
 }
 
 // New makes an authority that is valid from now on for Life.
@@ -59,7 +60,6 @@ func New(now time.Time) (*Authority, error) {
 		NotAfter:              now.Add(Life),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
-		MaxPathLenZero:        true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
@@ -73,7 +73,7 @@ func New(now time.Time) (*Authority, error) {
 	return &Authority{cert: cert, key: key, certPEM: encodeCert(der)}, nil
 }
 
-// Parse reads an authority from PEM, as CertPEM and KeyPEM write it. It refuses
+// Parse reads an authority from PEM, as StoredPEM and KeyPEM write it. It refuses
 // a certificate that is no CA and a key that does not belong to it. It does not
 // look at the clock; LoadOrCreate does.
 func Parse(certPEM, keyPEM []byte) (*Authority, error) {
@@ -92,7 +92,11 @@ func Parse(certPEM, keyPEM []byte) (*Authority, error) {
 	if !cert.IsCA || cert.KeyUsage&x509.KeyUsageCertSign == 0 {
 		return nil, fmt.Errorf("parse CA certificate: %q may not sign certificates (CA:TRUE and keyCertSign are needed)", cert.Subject)
 	}
-	return &Authority{cert: cert, key: key, certPEM: encodeCert(cert.Raw)}, nil
+	a := &Authority{cert: cert, key: key, certPEM: encodeCert(cert.Raw)}
+	if err := a.addHistory(pair.Certificate[1:]); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // CertPEM returns the CA's certificate, for those who must trust it.
@@ -138,7 +142,11 @@ func (a *Authority) Issue(now time.Time, life time.Duration, dnsNames ...string)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("parse new certificate: %w", err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+	chain := [][]byte{der}
+	for _, cert := range alive(a.cross, now) {
+		chain = append(chain, cert.Raw)
+	}
+	return tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, nil
 }
 
 func (a *Authority) leafTemplate(now time.Time, life time.Duration, dnsNames []string) (*x509.Certificate, error) {

@@ -3,6 +3,7 @@
 package ca_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -115,6 +116,7 @@ type memory struct {
 	rival     *ca.Authority // stored just before the first Create
 	err       error
 	created   int
+	replaced  int
 }
 
 func (m *memory) Load(context.Context) (certPEM, keyPEM []byte, err error) {
@@ -141,6 +143,17 @@ func (m *memory) Create(_ context.Context, certPEM, keyPEM []byte) error {
 	}
 	m.cert, m.key = certPEM, keyPEM
 	m.created++
+	return nil
+}
+
+func (m *memory) Replace(_ context.Context, oldPEM, certPEM, keyPEM []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !bytes.Equal(m.cert, oldPEM) {
+		return ca.ErrExists
+	}
+	m.cert, m.key = certPEM, keyPEM
+	m.replaced++
 	return nil
 }
 

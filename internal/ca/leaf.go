@@ -3,6 +3,7 @@
 package ca
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"slices"
@@ -17,7 +18,8 @@ const retryRenewal = time.Minute
 // Leaf is a server certificate that renews itself. It lives in memory alone:
 // every replica has its own, so there is nothing to coordinate.
 type Leaf struct {
-	authority *Authority
+	authority *Authority                           // of Run alone, once it runs
+	newest    func(ctx context.Context) *Authority // nil, or what Follow was given
 	life      time.Duration
 	dnsNames  []string
 	current   atomic.Pointer[tls.Certificate]
@@ -31,6 +33,12 @@ func NewLeaf(a *Authority, life time.Duration, dnsNames ...string) (*Leaf, error
 	}
 	return l, nil
 }
+
+// Follow has each renewal issue from the authority that newest returns, or from
+// the one before when that is nil. A replaced authority stays valid for longer
+// than a leaf lives (RenewBefore), so nothing is gained by looking more often. It
+// is to be called before Run.
+func (l *Leaf) Follow(newest func(ctx context.Context) *Authority) { l.newest = newest }
 
 // GetCertificate is for tls.Config: new handshakes get the newest certificate.
 func (l *Leaf) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -48,6 +56,9 @@ func (l *Leaf) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-timer.C:
+			if l.newest != nil {
+				l.authority = cmp.Or(l.newest(ctx), l.authority)
+			}
 			err := l.renew(now)
 			if err != nil && now.After(l.current.Load().Leaf.NotAfter) {
 				return err

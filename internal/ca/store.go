@@ -12,7 +12,7 @@ import (
 var (
 	// ErrNotFound says that a Store holds no authority yet.
 	ErrNotFound = errors.New("no CA stored")
-	// ErrExists says that another replica stored an authority first.
+	// ErrExists says that another replica has stored an authority first.
 	ErrExists = errors.New("a CA is stored already")
 )
 
@@ -23,6 +23,9 @@ type Store interface {
 	// Create stores, and never overwrites; ErrExists when something is
 	// there.
 	Create(ctx context.Context, certPEM, keyPEM []byte) error
+	// Replace stores in the place of what has the certificate oldPEM;
+	// ErrExists when something else is there by now.
+	Replace(ctx context.Context, oldPEM, certPEM, keyPEM []byte) error
 }
 
 // LoadOrCreate returns the stored authority, and makes one when there is none.
@@ -41,7 +44,7 @@ func LoadOrCreate(ctx context.Context, s Store, now time.Time) (*Authority, erro
 	if err != nil {
 		return nil, err
 	}
-	err = s.Create(ctx, a.CertPEM(), keyPEM)
+	err = s.Create(ctx, a.StoredPEM(), keyPEM)
 	if errors.Is(err, ErrExists) {
 		return load(ctx, s, now)
 	}
@@ -51,6 +54,8 @@ func LoadOrCreate(ctx context.Context, s Store, now time.Time) (*Authority, erro
 	return a, nil
 }
 
+// The advice for a CA that is of no use any more; one that nears its end is
+// replaced without anybody's help (Renew).
 const advice = "(to make a new one: delete it, restart the control plane, then restart the injected pods)"
 
 func load(ctx context.Context, s Store, now time.Time) (*Authority, error) {

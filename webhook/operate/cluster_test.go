@@ -121,10 +121,33 @@ func (c *cluster) replaceCA() *ca.Authority {
 	return authority
 }
 
-func (c *cluster) patches() int {
+// expiring puts a CA into the Secret that ends at a time.
+func (c *cluster) expiring(end time.Time) {
+	c.Helper()
+	authority, err := ca.New(end.Add(-ca.Life))
+	if err != nil {
+		c.Fatal(err)
+	}
+	key, err := authority.KeyPEM()
+	if err != nil {
+		c.Fatal(err)
+	}
+	if _, err := c.CoreV1().Secrets(contract.SystemNamespace).Update(context.Background(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: contract.CASecret},
+		Data:       map[string][]byte{corev1.TLSCertKey: authority.StoredPEM(), corev1.TLSPrivateKeyKey: key},
+	}, metav1.UpdateOptions{}); err != nil {
+		c.Fatal(err)
+	}
+}
+
+func (c *cluster) updates() int { return c.verbs("update") }
+
+func (c *cluster) patches() int { return c.verbs("patch") }
+
+func (c *cluster) verbs(verb string) int {
 	n := 0
 	for _, a := range c.Actions() {
-		if a.GetVerb() == "patch" {
+		if a.GetVerb() == verb {
 			n++
 		}
 	}
@@ -140,7 +163,15 @@ func (c *cluster) trusted(k *operate.Keeper, bundle []byte) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(bundle)
-	if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: serverName, Roots: roots, CurrentTime: time.Now()}); err != nil {
+	between := x509.NewCertPool()
+	for _, der := range cert.Certificate[1:] {
+		certificate, err := x509.ParseCertificate(der)
+		if err != nil {
+			c.Fatal(err)
+		}
+		between.AddCert(certificate)
+	}
+	if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: serverName, Roots: roots, Intermediates: between, CurrentTime: time.Now()}); err != nil {
 		c.Error(err)
 	}
 }

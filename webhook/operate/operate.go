@@ -77,7 +77,8 @@ func (k *Keeper) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 }
 
 // CABundle is what injected proxies trust discovery by, in PEM: the mesh's CA,
-// and for some minutes after its replacement the one before too.
+// and the one before while that is valid, or for some minutes when somebody else
+// has replaced it.
 func (k *Keeper) CABundle() string {
 	t := k.trust.Load()
 	if t == nil {
@@ -143,8 +144,9 @@ func (k *Keeper) session(ctx context.Context, fail func(error)) error {
 	return k.watch(ctx, registration.ResourceVersion, fail)
 }
 
-// reload reads the CA. Only the first read may create one: a Secret that is
-// deleted later is somebody's act, and all proxies trust the CA that was in it.
+// reload reads the CA, and replaces it when it nears its end. Only the first read
+// may create one: a Secret that is deleted later is somebody's act, and all
+// proxies trust the CA that was in it.
 func (k *Keeper) reload(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -169,6 +171,11 @@ func (k *Keeper) reload(ctx context.Context) error {
 	authority, err := ca.Parse(certPEM, keyPEM)
 	if err != nil {
 		return fmt.Errorf("read CA again: %w", err)
+	}
+	if next, err := ca.Renew(ctx, k.store, authority, now); err != nil {
+		k.options.Log.Warn("the CA is due to be replaced; the old one stays in use", "err", err, "expires", authority.NotAfter())
+	} else {
+		authority = next
 	}
 	if string(authority.CertPEM()) != string(old.current.CertPEM()) {
 		k.options.Log.Info("the CA was replaced", "secret", contract.CASecret, "expires", authority.NotAfter())

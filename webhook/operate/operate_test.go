@@ -105,6 +105,57 @@ func TestReplacedCAIsTakenUp(t *testing.T) {
 	})
 }
 
+// Near its end the CA is replaced by the replicas themselves, once, and nobody
+// who trusts the old one alone loses sight of them: neither an API server, nor the
+// proxies, which were told of it when their pods were made.
+func TestCAIsReplacedBeforeItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, registration())
+		a := c.replica()
+		pass(30 * time.Second)
+		b := c.replica()
+		pass(time.Minute)
+		c.expiring(time.Now().Add(ca.RenewBefore + time.Hour))
+		pass(30 * time.Minute)
+		old, patches := c.bundle(), c.patches()
+		for range 120 {
+			pass(time.Minute)
+			for _, k := range []*operate.Keeper{a, b} {
+				c.trusted(k, old)
+				c.trusted(k, c.bundle())
+				c.trusted(k, []byte(k.CABundle()))
+			}
+		}
+		if got := c.bundle(); count(got) != 2 || bytes.Equal(got, old) || a.CABundle() != b.CABundle() || a.CABundle() != string(got) {
+			t.Errorf("bundle has %d certificates, want the new CA and the one before, everywhere", count(got))
+		}
+		if got := c.patches() - patches; got < 1 || got > 4 {
+			t.Errorf("%d patches for one replacement", got)
+		}
+		if got := c.updates(); got != 2 { // expiring is the first
+			t.Errorf("%d updates of the Secret, want one of the two replicas", got)
+		}
+	})
+}
+
+// A CA that can't be replaced stays in use.
+func TestCAThatCantBeReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, registration())
+		k := c.replica()
+		pass(time.Minute)
+		c.expiring(time.Now().Add(ca.RenewBefore - time.Hour))
+		c.PrependReactor("update", "secrets", func(k8stesting.Action) (bool, runtime.Object, error) {
+			return true, nil, apierrors.NewForbidden(schema.GroupResource{}, contract.CASecret, errors.New("no right"))
+		})
+		pass(time.Hour)
+		c.trusted(k, c.bundle())
+		if n := c.updates(); n > 70 {
+			t.Errorf("%d tries in an hour", n)
+		}
+	})
+}
+
 func TestDeletedSecretIsNotReplacedInPassing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, registration())

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
+	"slices"
 	"time"
 
 	"github.com/shuntmesh/shunt/internal/ca"
@@ -28,10 +29,11 @@ type trust struct {
 func (t *trust) overlaps(now time.Time) bool { return now.Sub(t.since) < overlap }
 
 func (t *trust) bundle(now time.Time) string {
-	if t.previous == nil || !t.overlaps(now) {
-		return string(t.current.CertPEM())
+	roots := t.current.Roots(now)
+	if t.previous != nil && t.overlaps(now) && !contains(roots, t.previous.CertPEM()) {
+		roots = append(roots, t.previous.CertPEM())
 	}
-	return string(t.current.CertPEM()) + string(t.previous.CertPEM())
+	return string(bytes.Join(roots, nil))
 }
 
 // want returns what a caBundle should be that is now have. It is have itself
@@ -41,15 +43,15 @@ func (t *trust) bundle(now time.Time) string {
 // have not seen the replacement yet, or have seen it before us. So two replicas
 // never undo each other's work.
 func (t *trust) want(have []byte, now time.Time) []byte {
-	ours := t.current.CertPEM()
+	want := t.current.Roots(now)
+	ours := len(want)
 	present, clean := certificates(have)
-	want := [][]byte{ours}
 	for _, cert := range present {
-		if t.overlaps(now) && len(want) <= maxForeign && !contains(want, cert) && alive(cert, now) {
+		if t.overlaps(now) && len(want) < ours+maxForeign && !contains(want, cert) && alive(cert, now) {
 			want = append(want, cert)
 		}
 	}
-	if clean && len(present) == len(want) && contains(present, ours) {
+	if clean && len(present) == len(want) && !slices.ContainsFunc(want[:ours], func(cert []byte) bool { return !contains(present, cert) }) {
 		return have
 	}
 	return bytes.Join(want, nil)

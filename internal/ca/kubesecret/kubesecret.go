@@ -2,10 +2,11 @@
 
 // Package kubesecret keeps the mesh's certificate authority in a Secret of type
 // kubernetes.io/tls. It needs create on Secrets and get on that one Secret, in
-// the system namespace.
+// the system namespace, and update on it to replace the authority.
 package kubesecret
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -21,9 +22,10 @@ import (
 type Secrets interface {
 	Get(ctx context.Context, name string, o metav1.GetOptions) (*corev1.Secret, error)
 	Create(ctx context.Context, s *corev1.Secret, o metav1.CreateOptions) (*corev1.Secret, error)
+	Update(ctx context.Context, s *corev1.Secret, o metav1.UpdateOptions) (*corev1.Secret, error)
 }
 
-// Store reads and creates one Secret. It implements ca.Store.
+// Store reads, creates and updates one Secret. It implements ca.Store.
 type Store struct {
 	secrets Secrets
 	name    string
@@ -49,24 +51,43 @@ func (s *Store) Load(ctx context.Context) (certPEM, keyPEM []byte, err error) {
 	return secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], nil
 }
 
-// Create makes the Secret; it never changes one that exists. The Secret is
-// immutable, so that a slip of kubectl edit can't cut off every proxy.
+// Create makes the Secret; it never changes one that exists.
 func (s *Store) Create(ctx context.Context, certPEM, keyPEM []byte) error {
-	immutable := true
 	_, err := s.secrets.Create(ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:   s.name,
 			Labels: map[string]string{"app.kubernetes.io/part-of": "shunt"},
 		},
-		Immutable: &immutable,
-		Type:      corev1.SecretTypeTLS,
-		Data:      map[string][]byte{corev1.TLSCertKey: certPEM, corev1.TLSPrivateKeyKey: keyPEM},
+		Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{corev1.TLSCertKey: certPEM, corev1.TLSPrivateKeyKey: keyPEM},
 	}, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return ca.ErrExists
 	}
 	if err != nil {
 		return fmt.Errorf("create Secret %q: %w", s.name, err)
+	}
+	return nil
+}
+
+// Replace updates the Secret. The API server refuses an update of any version
+// but the one that was read here.
+func (s *Store) Replace(ctx context.Context, oldPEM, certPEM, keyPEM []byte) error {
+	secret, err := s.secrets.Get(ctx, s.name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("get Secret %q: %w", s.name, err)
+	}
+	if !bytes.Equal(secret.Data[corev1.TLSCertKey], oldPEM) {
+		return ca.ErrExists
+	}
+	secret = secret.DeepCopy()
+	secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey] = certPEM, keyPEM
+	_, err = s.secrets.Update(ctx, secret, metav1.UpdateOptions{})
+	if apierrors.IsConflict(err) {
+		return ca.ErrExists
+	}
+	if err != nil {
+		return fmt.Errorf("update Secret %q: %w", s.name, err)
 	}
 	return nil
 }
