@@ -3,6 +3,7 @@
 package shuntctl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/shuntmesh/shunt/internal/version"
 	"github.com/shuntmesh/shunt/shuntctl/install"
 	"github.com/shuntmesh/shunt/shuntctl/workload"
+	"github.com/shuntmesh/shunt/webhook/inject"
 )
 
 func newExplainInjection(g *globals) *cobra.Command {
@@ -23,9 +26,12 @@ func newExplainInjection(g *globals) *cobra.Command {
 		Use:   "explain-injection POD | -f FILE",
 		Short: "Say why a pod has the proxy, or why not",
 		Long: `Reads a pod and its namespace, and says why the pod has the proxy or has none,
-and what to do about it. With -f it says what would become of the pods and pod
-templates of files, and needs no cluster; a Namespace among the documents counts
-for the pods in it.`,
+and what to do about it. It decides as the webhook of the cluster does: it asks
+that for what it was told, and reads for which pods it is registered.
+
+With -f it says what would become of the pods and pod templates of files, by the
+flags alone, and needs no cluster; a Namespace among the documents counts for
+the pods in it.`,
 		Example: `  shuntctl explain-injection web-7d4b9c6f5-x7k2p -n shop
   shuntctl explain-injection -f deployment.yaml`,
 		Args:              cobra.MaximumNArgs(1),
@@ -62,11 +68,29 @@ func (g *globals) explainPod(cmd *cobra.Command, namespace, name string, f injec
 			return err
 		}
 	}
-	e, err := workload.Explain(ctx, cluster.Client, namespace, name, f.options)
+	told, warning := f.told(ctx, cluster)
+	e, err := workload.Explain(ctx, cluster.Client, namespace, name, told)
 	if err != nil {
 		return err
 	}
+	if warning != "" {
+		e.Warnings = append(e.Warnings, warning)
+	}
 	return g.print(e, func(w io.Writer) { writeExplanation(w, e) })
+}
+
+// told is what the cluster's webhook was told, or the flags when it can't be
+// asked.
+func (f injectFlags) told(ctx context.Context, cluster *install.Cluster) (o inject.Options, warning string) {
+	o, err := workload.Configured(ctx, cluster.REST)
+	switch {
+	case err != nil:
+		return f.options, "what the webhook was told is not known, so the flags of this command count: " + err.Error()
+	case o.Version != version.Version:
+		return o, fmt.Sprintf("the webhook is version %s and this is %s: it may decide otherwise", o.Version, version.Version)
+	default:
+		return o, ""
+	}
 }
 
 func writeExplanation(w io.Writer, e *workload.Explanation) {

@@ -51,6 +51,10 @@ func TestScripts(t *testing.T) {
 			if filepath.Base(env.WorkDir) == "script-explain-injection" {
 				api.Objects = shop()
 			}
+			if filepath.Base(env.WorkDir) == "script-explain-unasked" {
+				api.Objects = shop()
+				delete(api.Objects, configPath)
+			}
 			api.Start()
 			env.Defer(api.Close)
 			reg := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
@@ -62,6 +66,9 @@ func TestScripts(t *testing.T) {
 		},
 	})
 }
+
+// configPath is where the cluster's webhook says what it was told.
+const configPath = "/api/v1/namespaces/shunt-system/services/shunt-webhook:15014/proxy/config"
 
 // shop is a labelled namespace with a pod that has the proxy, one that came
 // before the label, and one that opted out.
@@ -78,6 +85,16 @@ func shop() map[string]map[string]any {
 			"containers": app, "volumes": []any{map[string]any{"name": "shunt-proxy"}},
 			"initContainers": []any{map[string]any{"name": "shunt-init"}, map[string]any{"name": "shunt-proxy"}},
 		}),
+		"/api/v1/namespaces/plain":            {"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "plain"}},
+		"/api/v1/namespaces/plain/pods/never": pod("never", map[string]any{"labels": map[string]any{"app": "never"}}, map[string]any{"containers": app}),
+		"/api/v1/namespaces/other":            {"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "other", "labels": map[string]any{"istio-injection": "enabled"}}},
+		"/api/v1/namespaces/other/pods/istio": pod("istio", map[string]any{}, map[string]any{"containers": app}),
+		// What the webhook was told, and that it is asked about every pod.
+		configPath: {"Version": "0.1.0", "IstioCompat": true, "ClassicSidecars": true, "Never": []any{"app=never"}},
+		"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/shunt-webhook": {
+			"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+			"metadata": map[string]any{"name": "shunt-webhook"}, "webhooks": []any{map[string]any{"name": "all"}},
+		},
 		"/api/v1/namespaces/shop/pods/early": pod("early", map[string]any{}, map[string]any{"containers": app}),
 		"/api/v1/namespaces/shop/pods/out":   pod("out", map[string]any{"labels": map[string]any{"shunt.dev/inject": "disabled"}}, map[string]any{"containers": app}),
 	}

@@ -4,12 +4,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/internal/version"
+	"github.com/shuntmesh/shunt/webhook/inject"
 )
 
 func TestParse(t *testing.T) {
@@ -55,5 +60,24 @@ func TestJoin(t *testing.T) {
 	)
 	if !errors.Is(err, fails) || !ended {
 		t.Errorf("join = %v, other part ended: %v", err, ended)
+	}
+}
+
+// What the flags say comes out at /config, where shuntctl reads it.
+func TestConfig(t *testing.T) {
+	o, err := parse([]string{"--istio-compat", "--never-inject=app in (a,b)", "--always-inject=x", "--inject-by-default", "--native-sidecars=off"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &parts{inject: func() inject.Options { return o.inject("CA", true) }}
+	recorder := httptest.NewRecorder()
+	p.config(recorder, httptest.NewRequest(http.MethodGet, contract.PathWebhookConfig, nil))
+	var got inject.Options
+	if err := json.Unmarshal(recorder.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if !got.IstioCompat || !got.ByDefault || !got.ClassicSidecars || got.Image != o.image || got.Version != version.Version ||
+		len(got.Never) != 1 || got.Never[0].String() != "app in (a,b)" || len(got.Always) != 1 {
+		t.Errorf("%s", recorder.Body)
 	}
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -73,9 +74,24 @@ func (p *parts) server(o options, log *slog.Logger) webhook.Options {
 		Namespace:     p.namespace,
 		Reviewed:      p.reviewed,
 		Collectors:    slices.Concat(p.namespaces.Collectors(), p.recorder.Collectors(), p.guard.Collectors()),
-		Control:       map[string]http.Handler{"GET " + operate.GuardPath: p.guard},
-		Log:           log,
+		Control: map[string]http.Handler{
+			"GET " + operate.GuardPath:          p.guard,
+			"GET " + contract.PathWebhookConfig: http.HandlerFunc(p.config),
+		},
+		Log: log,
 	}
+}
+
+// config says what this replica decides by. Nothing of it is secret: it stands in
+// the pods.
+func (p *parts) config(w http.ResponseWriter, _ *http.Request) {
+	text, err := json.MarshalIndent(p.inject(), "", "  ")
+	if err != nil {
+		http.Error(w, fmt.Sprintf("encode options: %v", err), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(text, '\n')) // a reader that has gone needs none
 }
 
 func (p *parts) ready() error {

@@ -26,6 +26,10 @@ const (
 	PortNodeHTTP    = 15016 // /metrics and /ready of the node agent, in the node's own network
 )
 
+// PathWebhookConfig is where the webhook says what it was told, on
+// PortControlHTTP: the JSON of webhook/inject.Options.
+const PathWebhookConfig = "/config"
+
 // ProxyUID is the uid and gid of the proxy. The redirection rules tell the
 // proxy's own traffic from the application's by it, so no other container of
 // an injected pod may run as this user or group.

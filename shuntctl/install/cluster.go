@@ -27,7 +27,8 @@ type Versioner interface {
 type Cluster struct {
 	Client  dynamic.Interface
 	Version Versioner
-	Host    string // the API server's address, for messages
+	REST    rest.Interface // for paths that are no resource
+	Host    string         // the API server's address, for messages
 }
 
 // Connect reads a kubeconfig as kubectl does: path, or $KUBECONFIG, or
@@ -46,7 +47,7 @@ func Connect(path, kubeContext string) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make client for %s: %w", config.Host, err)
 	}
-	return &Cluster{Client: client, Version: disco, Host: config.Host}, nil
+	return &Cluster{Client: client, Version: disco, REST: disco.RESTClient(), Host: config.Host}, nil
 }
 
 // Namespace returns the namespace that the kubeconfig's context names, or

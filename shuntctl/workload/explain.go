@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -27,6 +28,8 @@ type Explanation struct {
 	Advice    string         `json:"advice,omitempty"` // what to do about it
 	Warnings  []string       `json:"warnings,omitempty"`
 	Status    *inject.Status `json:"status,omitempty"` // what was added
+
+	refused bool
 }
 
 // Explain reads a pod and its namespace from a cluster, and says why it has a
@@ -40,8 +43,10 @@ func Explain(ctx context.Context, client dynamic.Interface, namespace, name stri
 	if err != nil {
 		return nil, err
 	}
-	e := explainRunning(pod, inject.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}, o)
+	where := inject.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
+	e := explainRunning(pod, where, o)
 	e.Pod, e.Namespace = name, namespace
+	e.unasked(ctx, client, pod, where)
 	return &e, nil
 }
 
@@ -76,15 +81,40 @@ func explainRunning(pod *corev1.Pod, ns inject.Namespace, o inject.Options) Expl
 	return e
 }
 
+// unasked corrects what would become of a pod of which the API server does not
+// ask the webhook at all. A pod that would get no proxy even so keeps its reason.
+func (e *Explanation) unasked(ctx context.Context, client dynamic.Interface, pod *corev1.Pod, ns inject.Namespace) {
+	if e.Status != nil || !e.Reason.Injects() && !e.refused || e.Reason == inject.PodEnabled && byAnnotation(pod, ns) {
+		return
+	}
+	asked := false
+	r, err := registered(ctx, client)
+	if err == nil {
+		asked, err = asks(r, pod, ns)
+	}
+	switch {
+	case asked:
+	case err == nil:
+		e.Message = "the API server does not ask the webhook about such a pod, since no entry of its registration selects the labels; if it did, " + e.Message
+		e.Advice = fmt.Sprintf("label the pod, or its namespace, %s=%s; or give the MutatingWebhookConfiguration %s an entry that selects it",
+			contract.LabelInject, contract.InjectEnabled, contract.WebhookService)
+	case apierrors.IsNotFound(err):
+		e.Message = "the webhook is not registered, so no pod gets a proxy; if it were, " + e.Message
+		e.Advice = "shuntctl install, then restart the workload"
+	default:
+		e.Warnings = append(e.Warnings, "whether the API server asks the webhook at all could not be read: "+err.Error())
+	}
+}
+
 // explain says what would become of a pod.
 func explain(pod *corev1.Pod, ns inject.Namespace, o inject.Options) Explanation {
 	d, err := inject.Decide(pod, ns, o)
 	if err != nil {
-		return Explanation{Reason: inject.ReasonOf(err), Message: "the pod would be refused: " + err.Error()}
+		return Explanation{refused: true, Reason: inject.ReasonOf(err), Message: "the pod would be refused: " + err.Error()}
 	}
 	e := Explanation{Injected: d.Injected(), Reason: d.Reason, Message: d.Reason.Words(), Warnings: d.Warnings}
 	switch {
-	case d.Reason == inject.PodEnabled && pod.Labels[contract.LabelInject] == "" && ns.Labels[contract.LabelInject] != contract.InjectEnabled:
+	case d.Reason == inject.PodEnabled && byAnnotation(pod, ns):
 		e.Injected = false
 		e.Message = "the pod says " + contract.LabelInject + " in an annotation, and the API server calls the webhook by labels alone"
 		e.Advice = "make it a label of the pod, or label the namespace"
@@ -94,24 +124,18 @@ func explain(pod *corev1.Pod, ns inject.Namespace, o inject.Options) Explanation
 	return e
 }
 
+// byAnnotation tells a wish for the proxy that the API server doesn't see, in a
+// namespace that doesn't have it too.
+func byAnnotation(pod *corev1.Pod, ns inject.Namespace) bool {
+	return pod.Annotations[contract.LabelInject] != "" && pod.Labels[contract.LabelInject] == "" && ns.Labels[contract.LabelInject] != contract.InjectEnabled
+}
+
 // CABundle returns the certificates that the cluster's proxies trust discovery
 // by: the webhook's registration has the same.
 func CABundle(ctx context.Context, client dynamic.Interface) (string, error) {
-	gvr := schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingwebhookconfigurations"}
-	object, err := client.Resource(gvr).Get(ctx, contract.WebhookService, metav1.GetOptions{})
+	r, err := registered(ctx, client)
 	if err != nil {
 		return "", fmt.Errorf("get the mesh's certificates: %w (name a file of them with --discovery-ca)", err)
-	}
-	type registration struct {
-		Webhooks []struct {
-			ClientConfig struct {
-				CABundle []byte `json:"caBundle"`
-			} `json:"clientConfig"`
-		} `json:"webhooks"`
-	}
-	r, err := decode[registration](object)
-	if err != nil {
-		return "", err
 	}
 	for _, w := range r.Webhooks {
 		if len(w.ClientConfig.CABundle) > 0 {
