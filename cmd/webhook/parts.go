@@ -47,7 +47,7 @@ func newParts(o options, log *slog.Logger) (*parts, error) {
 		}),
 		namespaces: operate.NewNamespaces(clients.Namespaces, log),
 		sidecars:   operate.NewSidecars(clients.Version, log),
-		recorder:   operate.NewRecorder(clients.Events, log),
+		recorder:   operate.NewRecorder(clients.Events, clients.Pods, log),
 	}
 	p.inject = func() inject.Options { return o.inject(p.keeper.CABundle(), p.sidecars.Native()) }
 	p.guard = operate.NewGuard(operate.GuardOptions{
@@ -142,8 +142,8 @@ func happening(a webhook.Answer) (h operate.Happening, worth bool) {
 	return h, true
 }
 
-// subject is the pod's controller, or a pod of nobody's itself. It has no uid
-// yet, so "kubectl get events" shows its Event, and "describe" doesn't.
+// subject is the pod's controller, or a pod of nobody's itself. That has no uid
+// yet; the recorder looks it up.
 func subject(a webhook.Answer) corev1.ObjectReference {
 	if a.Owner == nil {
 		return corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: a.Namespace, Name: a.Name}

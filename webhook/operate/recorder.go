@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
 
@@ -48,6 +49,7 @@ type Happening struct {
 // it. What it can't write is counted.
 type Recorder struct {
 	writer  func(namespace string) EventWriter
+	pods    func(namespace string) PodLister
 	log     *slog.Logger
 	queue   chan Happening
 	written prometheus.Counter
@@ -55,10 +57,11 @@ type Recorder struct {
 }
 
 // NewRecorder returns a recorder; Run writes. The writer bounds its own rate:
-// while it makes the recorder wait, the queue fills.
-func NewRecorder(writer func(namespace string) EventWriter, log *slog.Logger) *Recorder {
+// while it makes the recorder wait, the queue fills. pods is asked for the uid of
+// a pod that had none yet when it was reviewed.
+func NewRecorder(writer func(namespace string) EventWriter, pods func(namespace string) PodLister, log *slog.Logger) *Recorder {
 	r := &Recorder{
-		writer: writer, log: log, queue: make(chan Happening, queueLength),
+		writer: writer, pods: pods, log: log, queue: make(chan Happening, queueLength),
 		written: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "shunt_webhook_events_written_total", Help: "Calls that created an Event or raised its count.",
 		}),
@@ -118,10 +121,11 @@ func (r *Recorder) finish(ctx context.Context, book *book) {
 	r.flush(ctx, book)
 }
 
-// note writes the first of its kind at once, and counts the others.
+// note writes the first of its kind at once, and counts the others. Of a pod that
+// has no uid yet it is written with the next flush.
 func (r *Recorder) note(ctx context.Context, book *book, h Happening) {
 	entry, first := book.note(h, time.Now())
-	if first {
+	if first && (!unborn(h.Object) || book.entries[h] == nil) {
 		r.create(ctx, entry)
 	}
 }
@@ -140,6 +144,9 @@ func (r *Recorder) create(ctx context.Context, e *entry) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	object := e.happening.Object
+	if unborn(object) {
+		object.UID = r.uid(ctx, object)
+	}
 	count := e.count
 	event, err := r.writer(object.Namespace).Create(ctx, &corev1.Event{
 		ObjectMeta:          metav1.ObjectMeta{Namespace: object.Namespace, Name: eventName(object.Name)},
@@ -159,6 +166,28 @@ func (r *Recorder) create(ctx context.Context, e *entry) {
 	}
 	e.name, e.written = event.Name, count
 	r.written.Inc()
+}
+
+// unborn tells a pod as its review knows it: the API server gives it its uid only
+// when it stores it.
+func unborn(object corev1.ObjectReference) bool { return object.Kind == "Pod" && object.UID == "" }
+
+// uid is that of a pod by now, without which "kubectl describe" does not show its
+// Event; "kubectl get events" does. There is none when the pod was refused by
+// somebody else, or has gone.
+func (r *Recorder) uid(ctx context.Context, pod corev1.ObjectReference) types.UID {
+	found, err := r.pods(pod.Namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, pod.Name).String(), Limit: 1,
+	})
+	switch {
+	case err != nil:
+		r.log.Warn("read uid of pod for its Event", "err", err, "namespace", pod.Namespace, "pod", pod.Name)
+		return ""
+	case len(found.Items) == 0:
+		return ""
+	default:
+		return found.Items[0].UID
+	}
 }
 
 // raise writes the count. An Event that has expired meanwhile is made anew.

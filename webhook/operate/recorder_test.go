@@ -32,6 +32,7 @@ type events struct {
 	calls   int
 	err     error
 	blocked chan struct{} // when set, calls wait for it to be closed
+	pods    podsByName
 }
 
 func (e *events) Create(_ context.Context, event *corev1.Event, _ metav1.CreateOptions) (*corev1.Event, error) {
@@ -96,7 +97,7 @@ func (e *events) count() int {
 func startRecorder(t *testing.T, e *events) (r *operate.Recorder, stop func()) {
 	t.Helper()
 	e.stored = map[string]*corev1.Event{}
-	r = operate.NewRecorder(func(string) operate.EventWriter { return e }, slog.New(slog.DiscardHandler))
+	r = operate.NewRecorder(func(string) operate.EventWriter { return e }, func(string) operate.PodLister { return e.pods }, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
