@@ -24,7 +24,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("name a command: serve, sleep, grpc, http, tcp, watch, nats, etcd, load")
+		return fmt.Errorf("name a command: serve, sleep, last, grpc, http, tcp, watch, nats, etcd, load")
 	}
 	switch verb, rest := args[0], args[1:]; verb {
 	case "serve":
@@ -32,6 +32,8 @@ func run(ctx context.Context, args []string) error {
 	case "sleep":
 		<-ctx.Done()
 		return nil
+	case "last":
+		return last(ctx, rest)
 	case "grpc":
 		return callGRPC(ctx, rest)
 	case "load":

@@ -100,6 +100,10 @@ func serveHTTP(ctx context.Context, addr string, config *tls.Config) error {
 		return nil
 	}
 	server := &http.Server{Addr: addr, TLSConfig: config, ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/metrics" {
+			_, _ = fmt.Fprintf(w, "# TYPE app_answers counter\napp_answers{pod=%q} 1\n", podName())
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(answer{Pod: podName(), Remote: r.RemoteAddr, Proto: r.Proto, Host: r.Host})
 	})}
