@@ -15,34 +15,15 @@ import (
 	"github.com/shuntmesh/shunt/proxy/detect"
 	"github.com/shuntmesh/shunt/proxy/reason"
 	"github.com/shuntmesh/shunt/proxy/sniff"
+	"github.com/shuntmesh/shunt/proxy/sockettest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pair is a connection.
-func pair(t *testing.T) (far, near *net.TCPConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	a, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a.(*net.TCPConn), b.(*net.TCPConn)
-}
-
 // TestHTTPWaitsForNoEndpoint: one that is picked while the client is silent may
 // never answer; the client's requests go to others.
 func TestHTTPWaitsForNoEndpoint(t *testing.T) {
-	client, near := pair(t)
+	client, near := sockettest.Pair(t)
 	never := func(ctx context.Context, _ []*balance.Endpoint) (*balance.Endpoint, *net.TCPConn, reason.Reason) {
 		if _, err := io.WriteString(client, "GET / HTTP/1.1\r\n"); err != nil {
 			t.Error(err)

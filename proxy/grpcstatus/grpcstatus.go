@@ -4,8 +4,6 @@
 // is pure.
 package grpcstatus
 
-import "strings"
-
 // Unavailable is the status of a call that the proxy could not deliver: clients
 // may send it again.
 const Unavailable = "14"
@@ -15,9 +13,6 @@ const DeadlineExceeded = "4"
 
 // ResourceExhausted is the status of a call that is too large for the endpoint.
 const ResourceExhausted = "8"
-
-// IsCall tells a gRPC call by the content type of its request.
-func IsCall(contentType string) bool { return strings.HasPrefix(contentType, "application/grpc") }
 
 // FromHTTP2 maps the code of a RST_STREAM (gRPC over HTTP2, "Errors").
 func FromHTTP2(code uint32) string {

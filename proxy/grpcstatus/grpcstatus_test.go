@@ -21,13 +21,3 @@ func TestFromHTTP2(t *testing.T) {
 		}
 	}
 }
-
-func TestIsCall(t *testing.T) {
-	for contentType, want := range map[string]bool{
-		"application/grpc": true, "application/grpc+proto": true, "application/json": false, "": false,
-	} {
-		if got := grpcstatus.IsCall(contentType); got != want {
-			t.Errorf("%q: %t", contentType, got)
-		}
-	}
-}

@@ -5,7 +5,6 @@ package h1
 import (
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/shuntmesh/shunt/proxy/message"
 )
@@ -23,7 +22,7 @@ func (s *scanner) take(f *message.Field) error {
 			return s.takeHost(f.Value)
 		}
 	case "content-type":
-		s.head.GRPC = strings.HasPrefix(f.Value, "application/grpc")
+		s.head.GRPC = message.IsGRPC(f.Value)
 	}
 	s.head.Fields = append(s.head.Fields, f)
 	return nil

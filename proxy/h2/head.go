@@ -35,7 +35,7 @@ func fillHead(h *message.Head, kind message.Kind, fields []*message.Field) error
 				return err
 			}
 		case "content-type":
-			h.GRPC = strings.HasPrefix(f.Value, "application/grpc")
+			h.GRPC = message.IsGRPC(f.Value)
 		case "host":
 			if kind != message.Request {
 				break

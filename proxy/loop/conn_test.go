@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/shuntmesh/shunt/proxy/loop"
+	"github.com/shuntmesh/shunt/proxy/sockettest"
 )
 
 func TestConnIsSmall(t *testing.T) {
@@ -282,7 +283,7 @@ func TestCloseIsBounded(t *testing.T) {
 
 func TestAdopt(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *worker) {
-		near, _ := pair(t)
+		near, _ := sockettest.Pair(t)
 		got := make(chan string, 10)
 		c := &core{receive: func(_ *core, p []byte) error { got <- string(p); return nil }}
 		w.take(near, "pending", nil, c)

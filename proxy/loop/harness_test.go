@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/shuntmesh/shunt/proxy/loop"
+	"github.com/shuntmesh/shunt/proxy/sockettest"
 )
 
 // errStop is the cause with which tests end their workers.
@@ -125,7 +126,7 @@ func (c *core) Closed(err error) { c.closed <- err } // a second one would block
 // adopt makes a connection to a core on the worker, and returns its far end.
 func (w *worker) adopt(c *core) *net.TCPConn {
 	w.t.Helper()
-	near, far := pair(w.t)
+	near, far := sockettest.Pair(w.t)
 	w.take(near, "", nil, c)
 	return far
 }
@@ -139,26 +140,6 @@ func (w *worker) take(near *net.TCPConn, pending string, tr loop.Transport, c *c
 			w.t.Error(err)
 		}
 	})
-}
-
-// pair returns the two ends of a connection.
-func pair(t testing.TB) (near, far *net.TCPConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	a, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a.(*net.TCPConn), b.(*net.TCPConn)
 }
 
 // echo sends back what it gets, and stops reading while the peer does not read.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shuntmesh/shunt/proxy/loop"
+	"github.com/shuntmesh/shunt/proxy/sockettest"
 )
 
 const (
@@ -93,7 +94,7 @@ func flip(s string) []byte {
 
 func TestTransport(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *worker) {
-		near, far := pair(t)
+		near, far := sockettest.Pair(t)
 		w.take(near, string(flip("pending ")), &toy{early: "early "}, echo())
 		far.Write(append(flip("hello"), update))
 		want := append(flip("early pending hello"), update)
@@ -111,7 +112,7 @@ func TestTransport(t *testing.T) {
 
 func TestTransportFails(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *worker) {
-		near, far := pair(t)
+		near, far := sockettest.Pair(t)
 		c := echo()
 		w.take(near, "", &toy{}, c)
 		far.Write(append(flip("x"), bad))
@@ -128,7 +129,7 @@ func TestTransportFails(t *testing.T) {
 // TestTransportIsCut: the peer's end of stream comes within a record.
 func TestTransportIsCut(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *worker) {
-		near, far := pair(t)
+		near, far := sockettest.Pair(t)
 		c := echo()
 		w.take(near, "", &toy{torn: io.ErrUnexpectedEOF}, c)
 		far.Close()
@@ -141,7 +142,7 @@ func TestTransportIsCut(t *testing.T) {
 // TestTransportOfMuch: what a slow peer has no room for stays plaintext.
 func TestTransportOfMuch(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *worker) {
-		near, far := pair(t)
+		near, far := sockettest.Pair(t)
 		far.SetReadBuffer(64 << 10) // so that less will do
 		y := &toy{}
 		c := echo()
@@ -178,7 +179,7 @@ func TestTransportOfMuch(t *testing.T) {
 func TestSend(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *worker) {
 		for name, tr := range map[string]loop.Transport{"plain": nil, "secure": &toy{}} {
-			near, far := pair(t)
+			near, far := sockettest.Pair(t)
 			c := echo()
 			w.take(near, "", tr, c)
 			ready := make(chan []byte, 1)

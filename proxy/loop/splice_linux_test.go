@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/shuntmesh/shunt/proxy/loop"
+	"github.com/shuntmesh/shunt/proxy/sockettest"
 )
 
 // spliced is a core whose input goes to another connection, through the kernel
@@ -38,7 +39,7 @@ func TestSplice(t *testing.T) {
 	w := start(t, loop.Options{Driver: loop.Epoll})
 	sink := &core{}
 	farTo := w.adopt(sink)
-	near, far := pair(t)
+	near, far := sockettest.Pair(t)
 	s := &spliced{to: sink.conn}
 	s.closed = make(chan error, 1)
 	s.end = func(*core) error { s.to.CloseWrite(); s.conn.CloseWrite(); return nil }

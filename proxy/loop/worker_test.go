@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/shuntmesh/shunt/proxy/loop"
+	"github.com/shuntmesh/shunt/proxy/sockettest"
 )
 
 // TestIdle: a worker with idle connections and a distant timer does nothing.
@@ -118,7 +119,7 @@ func TestStop(t *testing.T) {
 		await(t, entered)
 		accepted := w.Post(func() {
 			ran = true
-			near, far := pair(t)
+			near, far := sockettest.Pair(t)
 			if _, err := w.Adopt(near, nil, nil, nil); !errors.Is(err, loop.ErrStopped) {
 				t.Errorf("Adopt: %v", err)
 			}
@@ -289,7 +290,7 @@ func TestReuseWithinBatch(t *testing.T) {
 			}
 		})
 		for range n {
-			near, far := pair(t)
+			near, far := sockettest.Pair(t)
 			c := &replaced{replace: once}
 			w.do(func() {
 				if _, err := w.Adopt(near, nil, nil, func(conn *loop.Conn) loop.Core { c.conn = conn; return c }); err != nil {
@@ -299,7 +300,7 @@ func TestReuseWithinBatch(t *testing.T) {
 			first, fars = append(first, c), append(fars, far)
 		}
 		for range n {
-			near, far := pair(t)
+			near, far := sockettest.Pair(t)
 			nears, replacements = append(nears, near), append(replacements, far)
 		}
 		var nulls []*os.File // take the descriptors of the far ends

@@ -2,7 +2,10 @@
 
 package message
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Field is one header field. It is immutable but for Again, and interned ones
 // are shared by all connections of a worker.
@@ -47,10 +50,14 @@ type Head struct {
 
 	// ContentLength is -1 where none is given.
 	ContentLength int64
-	// GRPC is set when content-type begins with application/grpc.
+	// GRPC is what IsGRPC says of content-type.
 	GRPC   bool
 	Fields []*Field
 }
+
+// IsGRPC tells a gRPC call by the content type of its request (gRPC over HTTP2,
+// "Requests": application/grpc, +proto, +json and others, and the web's).
+func IsGRPC(contentType string) bool { return strings.HasPrefix(contentType, "application/grpc") }
 
 // Informational tells whether another head of the same message follows. 101 is
 // final: what follows it is no HTTP.

@@ -137,3 +137,13 @@ func TestCodeString(t *testing.T) {
 		}
 	}
 }
+
+func TestIsGRPC(t *testing.T) {
+	for contentType, want := range map[string]bool{
+		"application/grpc": true, "application/grpc+proto": true, "application/grpc-web": true, "application/json": false, "": false,
+	} {
+		if got := IsGRPC(contentType); got != want {
+			t.Errorf("%q: %t", contentType, got)
+		}
+	}
+}

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/shuntmesh/shunt/proxy/loop"
+	"github.com/shuntmesh/shunt/proxy/sockettest"
 	"github.com/shuntmesh/shunt/proxy/tcp"
 )
 
@@ -73,8 +74,8 @@ func await[T any](t testing.TB, c <-chan T) (v T) {
 // join relays between two connections, of which it returns the far ends.
 func join(t testing.TB, w *loop.Worker, idle time.Duration, pendingUp, pendingDown string) *relayed {
 	t.Helper()
-	client, nearClient := pair(t)
-	nearServer, server := pair(t)
+	client, nearClient := sockettest.Pair(t)
+	nearServer, server := sockettest.Pair(t)
 	r := &relayed{client: client, server: server, done: make(chan error, 1)}
 	w.Post(func() {
 		tcp.Relay(w, tcp.End{Conn: nearClient, Pending: []byte(pendingUp)}, tcp.End{Conn: nearServer, Pending: []byte(pendingDown)},
@@ -198,8 +199,8 @@ func TestRelayEndsWithItsWorker(t *testing.T) {
 func TestRelayOfClosed(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *loop.Worker, _ func()) {
 		for _, closed := range []int{1, 2, 3} {
-			client, nearClient := pair(t)
-			nearServer, server := pair(t)
+			client, nearClient := sockettest.Pair(t)
+			nearServer, server := sockettest.Pair(t)
 			if closed&1 != 0 {
 				nearClient.Close()
 			}
@@ -400,8 +401,8 @@ func TestMemoryOfIdlePairs(t *testing.T) {
 	all := make([]ends, n)
 	near := make([]ends, n)
 	for i := range all {
-		all[i].client, near[i].client = pair(t)
-		near[i].server, all[i].server = pair(t)
+		all[i].client, near[i].client = sockettest.Pair(t)
+		near[i].server, all[i].server = sockettest.Pair(t)
 	}
 	var count atomic.Uint64
 	before := heap()
@@ -443,26 +444,6 @@ func BenchmarkPair(b *testing.B) {
 		r.client.Write(buf)
 		io.ReadFull(r.server, buf)
 	}
-}
-
-// pair returns the two ends of a connection.
-func pair(t testing.TB) (near, far *net.TCPConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	a, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a.(*net.TCPConn), b.(*net.TCPConn)
 }
 
 type relayed struct {
