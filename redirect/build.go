@@ -46,6 +46,7 @@ func NewPlan(c Config) (Plan, error) {
 		fp.Chains = append(fp.Chains, Chain{Outbound, outbound(c, f, source)})
 		p.Families = append(p.Families, fp)
 	}
+	p.MayCaptureClosed = c.ClosedPorts == ClosedAuto && p.asksWhoListens()
 	return p, nil
 }
 
@@ -93,15 +94,16 @@ func inbound(c Config, f Family) []Rule {
 
 func inboundCaptures(c Config, f Family) []Rule {
 	var r rules
+	listened := c.ClosedPorts != ClosedCapture
 	if c.IncludeInboundPorts.All || c.IncludeInboundCIDRs.All {
-		r.capture(c.InboundPort, "everything else that arrives", Match{})
+		r.capture(c.InboundPort, "everything else that arrives", Match{Listened: listened})
 		return r
 	}
 	if set := portSet("include_inbound_ports", c.IncludeInboundPorts.Ranges); set != nil {
-		r.capture(c.InboundPort, "included inbound ports", Match{DestPorts: set})
+		r.capture(c.InboundPort, "included inbound ports", Match{DestPorts: set, Listened: listened})
 	}
 	if set := addrSet("include_inbound_cidrs", c.IncludeInboundCIDRs.Prefixes, f); set != nil {
-		r.capture(c.InboundPort, "included inbound CIDRs", Match{Sources: set})
+		r.capture(c.InboundPort, "included inbound CIDRs", Match{Sources: set, Listened: listened})
 	}
 	return r
 }

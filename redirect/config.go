@@ -38,8 +38,9 @@ type Config struct {
 	IncludeOutboundCIDRs CIDRs                // -i
 	ExcludeOutboundCIDRs []netip.Prefix       // -x
 
-	ExcludeInterfaces []string // -c: what arrives or leaves over them is left alone
-	DropInvalid       bool     // --drop-invalid: drop arriving TCP that connection tracking can't place
+	ExcludeInterfaces []string    // -c: what arrives or leaves over them is left alone
+	DropInvalid       bool        // --drop-invalid: drop arriving TCP that connection tracking can't place
+	ClosedPorts       ClosedPorts // --closed-ports: what arrives for a port on which nobody listens
 
 	IPv4 bool // --ipv4: steer IPv4
 	IPv6 bool // --ipv6: steer IPv6

@@ -29,7 +29,7 @@ func ExampleNewPlan() {
 	// tcp to loopback{127.0.0.0/8} -> pass  # loopback from outside is for the kernel to drop
 	// tcp port tunnel_port{15008} -> pass  # the tunnel is never captured
 	// tcp port exclude_inbound_ports{8081} -> pass  # excluded inbound ports
-	// tcp -> capture at 15006  # everything else that arrives
+	// tcp listened -> capture at 15006  # everything else that arrives
 }
 
 // Why did this connection of the application go where it did?

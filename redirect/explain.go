@@ -20,6 +20,8 @@ type Flow struct {
 	// goes to an address of the pod itself leaves through "lo".
 	Interface string
 	UID, GID  uint32 // owner of the sending socket; nothing when Inbound
+	// Closed says that nobody in the pod listens for it; it counts when Inbound.
+	Closed bool
 }
 
 // Verdict says what happens to a Flow, and which rule decides.
@@ -74,6 +76,11 @@ func (v Verdict) decide(chain Chain, f Flow) Verdict {
 		}
 	}
 	v.Why = "no rule matches"
+	open := f
+	open.Closed = false
+	if f.Closed && slices.ContainsFunc(chain.Rules, func(r Rule) bool { return r.Match.holds(open) }) {
+		v.Why = "nobody listens there, and the kernel refuses"
+	}
 	return v
 }
 
@@ -93,7 +100,7 @@ func (v Verdict) String() string {
 // holds reports whether every condition does. No new connection is invalid, and
 // none is open yet.
 func (m Match) holds(f Flow) bool {
-	return !m.Invalid && !m.Opened &&
+	return !m.Invalid && !m.Opened && (!m.Listened || !f.Closed) &&
 		(m.Interface == "" || m.Interface == f.Interface) &&
 		(!m.Source.IsValid() || m.Source.Contains(f.Source)) &&
 		(m.Sources == nil || m.Sources.contains(f.Source)) &&

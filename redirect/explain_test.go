@@ -28,6 +28,7 @@ func TestExplain(t *testing.T) {
 	out := func(dest string) redirect.Flow {
 		return redirect.Flow{Direction: redirect.Outbound, Dest: netip.MustParseAddrPort(dest), Interface: "eth0"}
 	}
+	closed := func(f redirect.Flow) redirect.Flow { f.Closed = true; return f }
 	with := func(f redirect.Flow, change func(*redirect.Flow)) redirect.Flow { change(&f); return f }
 	tests := []struct {
 		flow redirect.Flow
@@ -43,6 +44,11 @@ func TestExplain(t *testing.T) {
 		{in("10.1.0.1", "127.0.0.1:8080"), "pass: ipv4 inbound rule 2, loopback from outside is for the kernel to drop"},
 		{with(in("10.1.0.1", "10.0.0.5:8080"), func(f *redirect.Flow) { f.Interface = "net1" }), "pass: ipv4 inbound rule 3, excluded interfaces"},
 		{in("fd01::1", "[fd00::5]:9010"), "capture at 15006: ipv6 inbound rule 6, included inbound ports"},
+		{closed(in("10.2.0.1", "10.0.0.5:8080")), "pass: ipv4 inbound, nobody listens there, and the kernel refuses"},
+		{closed(in("10.1.0.1", "10.0.0.5:9011")), "pass: ipv4 inbound, nobody listens there, and the kernel refuses"},
+		{closed(in("10.2.0.1", "10.0.0.5:9011")), "pass: ipv4 inbound, no rule matches"},
+		{closed(in("10.1.9.1", "10.0.0.5:8080")), "pass: ipv4 inbound rule 6, excluded inbound CIDRs"},
+		{closed(out("10.0.0.5:443")), "capture at 15001: ipv4 outbound rule 14, everything else that leaves"},
 		{out("10.0.0.5:443"), "capture at 15001: ipv4 outbound rule 14, everything else that leaves"},
 		{out("10.0.0.5:3306"), "pass: ipv4 outbound rule 3, excluded outbound ports"},
 		{out("10.9.0.5:443"), "pass: ipv4 outbound rule 13, excluded outbound CIDRs"},
@@ -87,6 +93,11 @@ func TestExplainWithoutChain(t *testing.T) {
 		if err != nil || v.String() != want {
 			t.Errorf("%s: %v, %v; want %s", dest, v, err, want)
 		}
+	}
+	c.IncludeInboundPorts.All, c.ClosedPorts = true, redirect.ClosedCapture
+	v, err := redirect.Explain(c, redirect.Flow{Direction: redirect.Inbound, Dest: netip.MustParseAddrPort("10.0.0.5:80"), Closed: true})
+	if want := "capture at 15006: ipv4 inbound rule 5, everything else that arrives"; err != nil || v.String() != want {
+		t.Errorf("a closed port that is captured: %v, %v; want %s", v, err, want)
 	}
 	c.OutboundPort = 0
 	if _, err := redirect.Explain(c, redirect.Flow{}); err == nil {

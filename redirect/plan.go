@@ -12,6 +12,9 @@ import (
 // untouched by every backend.
 type Plan struct {
 	Families []FamilyPlan `json:"families"` // IPv4 first
+	// MayCaptureClosed says that CapturingClosed will do where a backend can't
+	// tell who listens.
+	MayCaptureClosed bool `json:"mayCaptureClosed,omitzero"`
 }
 
 // FamilyPlan is the part of a Plan for one IP version.
@@ -54,6 +57,7 @@ type Match struct {
 	Sources     *AddrSet     `json:"sources,omitzero"`     // source in the set, unless nil
 	Dest        *AddrSet     `json:"dest,omitzero"`        // destination in the set, unless nil
 	DestPorts   *PortSet     `json:"destPorts,omitzero"`   // destination port in the set, unless nil
+	Listened    bool         `json:"listened,omitzero"`    // a socket of the pod would take the packet: inbound alone
 }
 
 // PortSet is a named, sorted set of ports without overlaps. The name tells

@@ -103,6 +103,7 @@ func TestValidateNamesFlagValueAndAllowed(t *testing.T) {
 		{"wildcard", func(c *redirect.Config) { c.ExcludeInterfaces = []string{"eth+"} }, []string{"-c/", `"eth+"`, "without wildcards"}},
 		{"quote", func(c *redirect.Config) { c.ExcludeInterfaces = []string{"a\" -j"} }, []string{"-c/"}},
 		{"too many interfaces", func(c *redirect.Config) { c.ExcludeInterfaces = make([]string, 17) }, []string{"-c/", "17 entries"}},
+		{"closed ports", func(c *redirect.Config) { c.ClosedPorts = 3 }, []string{"--closed-ports", `"ClosedPorts(3)"`, "auto, refuse, capture"}},
 		{"port 0", func(c *redirect.Config) { c.ExcludeOutboundPorts = []contract.PortRange{{}} }, []string{"-o/", `"0"`}},
 	}
 	for _, tt := range tests {

@@ -22,6 +22,9 @@ func (p Plan) String() string {
 			fmt.Fprintf(&b, "%v address %v on the loopback interface\n", f.Family, f.LoopbackAddr)
 		}
 	}
+	if p.MayCaptureClosed {
+		b.WriteString("where a backend can't tell who listens: the same without \"listened\"\n")
+	}
 	return b.String()
 }
 
@@ -58,6 +61,7 @@ func (m Match) String() string {
 	say(m.NotDestPort != 0, "not port %d", m.NotDestPort)
 	say(m.Dest != nil, "to %v", m.Dest)
 	say(m.DestPorts != nil, "port %v", m.DestPorts)
+	say(m.Listened, "listened")
 	return b.String()
 }
 

@@ -48,6 +48,7 @@ func (c Config) Validate() error {
 		func() error { return validateRanges("-q/--istio-outbound-ports", c.IncludeOutboundPorts) },
 		func() error { return validateRanges("-o/--istio-local-outbound-ports-exclude", c.ExcludeOutboundPorts) },
 		func() error { return validateInterfaces("-c/--istio-exclude-interfaces", c.ExcludeInterfaces) },
+		c.ClosedPorts.validate,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {

@@ -36,7 +36,7 @@ func istioTable() []istioRow {
 		plan("--proxy-gid", "-g", "7,8", "tcp gid 8 -> pass  # the proxy's own connections"),
 		plan("--istio-inbound-interception-mode", "-m", "REDIRECT", "capture at 15006"),
 		refused("--istio-inbound-interception-mode", "-m", "TPROXY", "allowed: REDIRECT"),
-		{"--istio-inbound-ports", "-b", "80,9000-9010", nil, "tcp port include_inbound_ports{80,9000-9010} -> capture at 15006", false},
+		{"--istio-inbound-ports", "-b", "80,9000-9010", nil, "tcp port include_inbound_ports{80,9000-9010} listened -> capture at 15006", false},
 		plan("--istio-local-exclude-ports", "-d", "80,9000-9010", "tcp port exclude_inbound_ports{80,9000-9010} -> pass"),
 		plan("--istio-exclude-interfaces", "-c", "net1,net2", "tcp over net2 -> pass  # excluded interfaces"),
 		{"--istio-service-cidr", "-i", "10.0.0.0/8,fd00::/8", nil, "tcp to include_outbound_cidrs{fd00::/8} -> capture at 15001", false},

@@ -203,6 +203,9 @@ func matchWords(m redirect.Match) []string {
 	for _, gid := range m.NotGIDs {
 		out = append(out, "-m", "owner", "!", "--gid-owner", id(gid))
 	}
+	if m.Listened {
+		out = append(out, "-m", "socket", "--nowildcard") // else it overlooks who listens at every address
+	}
 	return out
 }
 

@@ -17,7 +17,7 @@ import (
 
 // compare reads our tables back and returns a *redirect.Difference for the
 // first thing that is not as wanted.
-func compare(conn *nft.Conn, want []table) error {
+func compare(conn socket, want []table) error {
 	stale, err := compareStructure(conn, want)
 	if err != nil || len(stale) == 0 {
 		return err
@@ -27,8 +27,8 @@ func compare(conn *nft.Conn, want []table) error {
 
 // compareStructure compares all but the elements of sets, and returns the sets
 // whose elements are not as wanted.
-func compareStructure(conn *nft.Conn, want []table) ([]staleSet, error) {
-	found, err := ownTables(conn)
+func compareStructure(conn socket, want []table) ([]staleSet, error) {
+	found, err := ownTables(conn.Conn)
 	if err != nil {
 		return nil, err
 	}
@@ -52,12 +52,12 @@ func compareStructure(conn *nft.Conn, want []table) ([]staleSet, error) {
 	return stale, nil
 }
 
-func compareTable(conn *nft.Conn, t *nft.Table, want table) ([]staleSet, error) {
+func compareTable(conn socket, t *nft.Table, want table) ([]staleSet, error) {
 	where := tableText(t.Family)
 	if t.Flags != 0 {
 		return nil, &redirect.Difference{Where: where, Want: "no flags", Got: fmt.Sprintf("flags %#x (1 is dormant)", t.Flags)}
 	}
-	chains, err := chainsOf(conn, t)
+	chains, err := chainsOf(conn.Conn, t)
 	if err != nil {
 		return nil, err
 	}
@@ -73,11 +73,11 @@ func compareTable(conn *nft.Conn, t *nft.Table, want table) ([]staleSet, error) 
 			return nil, err
 		}
 	}
-	return compareSets(conn, t, want.sets)
+	return compareSets(conn.Conn, t, want.sets)
 }
 
-func compareRules(conn *nft.Conn, t *nft.Table, want chain, f redirect.Family) error {
-	found, err := conn.GetRules(t, &nft.Chain{Name: want.direction.String()})
+func compareRules(conn socket, t *nft.Table, want chain, f redirect.Family) error {
+	found, err := readRules(conn.raw, t.Family, want.direction.String())
 	if err != nil {
 		return fmt.Errorf("list rules of %s chain %v: %w", tableText(t.Family), want.direction, hint(err))
 	}
@@ -88,7 +88,7 @@ func compareRules(conn *nft.Conn, t *nft.Table, want chain, f redirect.Family) e
 			d.Want, wantExprs = want.rules[i].plan.String(), exprsText(want.rules[i].exprs)
 		}
 		if i < len(found) {
-			gotExprs = exprsText(found[i].Exprs)
+			gotExprs = found[i]
 			d.Got = want.name(gotExprs)
 		}
 		if wantExprs != gotExprs {
@@ -151,23 +151,28 @@ func chainText(c *nft.Chain) string {
 	return fmt.Sprintf("%s (%s hook %d priority %d policy %s)", c.Name, c.Type, *c.Hooknum, *c.Priority, verdict)
 }
 
-// exprsText renders what a rule does. How often it did is left out, and so is
-// the suffix of a set's name, which would make all rules differ where one does:
-// compareSets looks at whole names.
+// exprsText renders what a rule does.
 func exprsText(exprs []expr.Any) string {
 	parts := make([]string, len(exprs))
 	for i, e := range exprs {
-		switch e := e.(type) {
-		case *expr.Counter:
-			parts[i] = "Counter"
-		case *expr.Lookup:
-			parts[i] = fmt.Sprintf("Lookup{%s by %d to %d invert %v}", bareName(e.SetName), e.SourceRegister, e.DestRegister, e.Invert)
-		default:
-			v := reflect.Indirect(reflect.ValueOf(e))
-			parts[i] = fmt.Sprintf("%s%+v", v.Type().Name(), v.Interface())
-		}
+		parts[i] = exprText(e)
 	}
 	return strings.Join(parts, " ")
+}
+
+// exprText leaves out how often a rule did what it does, and the suffix of a
+// set's name, which would make all rules differ where one does: compareSets
+// looks at whole names.
+func exprText(e expr.Any) string {
+	switch e := e.(type) {
+	case *expr.Counter:
+		return "Counter"
+	case *expr.Lookup:
+		return fmt.Sprintf("Lookup{%s by %d to %d invert %v}", bareName(e.SetName), e.SourceRegister, e.DestRegister, e.Invert)
+	default:
+		v := reflect.Indirect(reflect.ValueOf(e))
+		return fmt.Sprintf("%s%+v", v.Type().Name(), v.Interface())
+	}
 }
 
 // bareName is the reverse of what renderTable does to the name of a set.

@@ -51,6 +51,9 @@ func matchExprs(m redirect.Match, f redirect.Family, d redirect.Direction, suffi
 	if m.DestPorts != nil {
 		out = append(out, destPort(), &expr.Lookup{SourceRegister: register, SetName: m.DestPorts.Name + suffix})
 	}
+	if m.Listened {
+		out = append(out, socketFound()...)
+	}
 	return out
 }
 
@@ -83,6 +86,16 @@ func tcpOpened() []expr.Any {
 		payload(expr.PayloadBaseTransportHeader, 13, 1),
 		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 1, Mask: []byte{fin | syn | rst | ack}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: []byte{syn}},
+	}
+}
+
+// socketFound looks for the socket that would take the packet, as the kernel
+// does when the packet is delivered; where there is none, the rule doesn't
+// match. What it says of the socket, 0 or 1, is of no interest.
+func socketFound() []expr.Any {
+	return []expr.Any{
+		&expr.Socket{Key: expr.SocketKeyTransparent, Register: register},
+		&expr.Cmp{Op: expr.CmpOpLte, Register: register, Data: []byte{1}},
 	}
 }
 

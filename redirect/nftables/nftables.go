@@ -67,11 +67,11 @@ func (s sockets) write(want []table) (changed bool, err error) {
 	}
 	// A set that can't be filled has changed under our hands: replacing all
 	// needs to know nothing of what is there.
-	if err == nil && refill(s.first, stale) == nil {
+	if err == nil && refill(s.first.Conn, stale) == nil {
 		return true, nil
 	}
 	// The first socket may hold the answers of a batch that was refused.
-	if err := replace(s.second, want); err != nil {
+	if err := replace(s.second.Conn, want); err != nil {
 		return false, fmt.Errorf("replace rules: %w", hint(err))
 	}
 	return true, nil
@@ -99,7 +99,7 @@ func (b Backend) Remove(ctx context.Context) error {
 	}
 	defer lock.Release()
 	_, err = ipv6.Around(false, func() (bool, error) {
-		return true, converse(ctx, func(s sockets) error { return replace(s.first, nil) })
+		return true, converse(ctx, func(s sockets) error { return replace(s.first.Conn, nil) })
 	})
 	if err != nil {
 		return fmt.Errorf("remove rules: %w", hint(err))
@@ -110,7 +110,7 @@ func (b Backend) Remove(ctx context.Context) error {
 // Holds implements redirect.Backend.
 func (b Backend) Holds(ctx context.Context) (holds bool, err error) {
 	err = converse(ctx, func(s sockets) error {
-		own, err := ownTables(s.first)
+		own, err := ownTables(s.first.Conn)
 		holds = len(own) > 0
 		return err
 	})

@@ -18,7 +18,13 @@ const socketBuffer = 4 << 20 // bytes
 
 // sockets reach the namespace of the thread that opened them, from any thread.
 type sockets struct {
-	first, second *nft.Conn
+	first, second socket
+}
+
+// socket is one as the library drives it, and as it is.
+type socket struct {
+	*nft.Conn
+	raw *netlink.Conn
 }
 
 // converse opens sockets on the calling thread and lets f use them on another.
@@ -41,11 +47,12 @@ func converse(ctx context.Context, f func(sockets) error) error {
 	return <-done
 }
 
-func dial(ctx context.Context) (*nft.Conn, error) {
+func dial(ctx context.Context) (s socket, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return socket{}, err
 	}
-	conn, err := nft.New(nft.AsLasting(), nft.WithSockOptions(func(c *netlink.Conn) error {
+	s.Conn, err = nft.New(nft.AsLasting(), nft.WithSockOptions(func(c *netlink.Conn) error {
+		s.raw = c
 		if deadline, ok := ctx.Deadline(); ok {
 			if err := c.SetDeadline(deadline); err != nil {
 				return err
@@ -54,9 +61,9 @@ func dial(ctx context.Context) (*nft.Conn, error) {
 		return errors.Join(c.SetReadBuffer(socketBuffer), c.SetWriteBuffer(socketBuffer))
 	}))
 	if err != nil {
-		return nil, fmt.Errorf("open netfilter netlink socket: %w", hint(err))
+		return socket{}, fmt.Errorf("open netfilter netlink socket: %w", hint(err))
 	}
-	return conn, nil
+	return s, nil
 }
 
 // hint adds what a person can do about an error of the kernel.
@@ -66,7 +73,7 @@ func hint(err error) error {
 		return fmt.Errorf("%w (CAP_NET_ADMIN is needed in the pod's network namespace)", err)
 	case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP),
 		errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("%w: %w (the kernel needs 4.18 or later with nf_tables, nft_chain_nat and nft_redir; with --ipv6 off for IPv4 alone)", err, errors.ErrUnsupported)
+		return fmt.Errorf("%w: %w (the kernel needs 4.18 or later with nf_tables, nft_chain_nat, nft_redir and nft_socket; without the last with --closed-ports capture; with --ipv6 off for IPv4 alone)", err, errors.ErrUnsupported)
 	default:
 		return err
 	}

@@ -86,6 +86,7 @@ func matchText(r rule, f redirect.Family, d redirect.Direction) string {
 	add(m.NotDestPort != 0, "tcp dport != %d", m.NotDestPort)
 	add(m.Dest != nil, "%s daddr @%s", ip, r.setName())
 	add(m.DestPorts != nil, "tcp dport @%s", r.setName())
+	add(m.Listened, "socket transparent <= 1")
 	return b.String()
 }
 

@@ -167,6 +167,14 @@ func TestCheckNamesTheDifference(t *testing.T) {
 			"last rule deleted", func(conn *nft.Conn) error { return conn.DelRule(rules(conn, "inbound")[4]) },
 			[]string{"ipv4 inbound rule 5", "found no rule"},
 		},
+		{"condition deleted", func(conn *nft.Conn) error {
+			r := rules(conn, "inbound")[4] // which the library reads without "socket"
+			conn.ReplaceRule(r)
+			return nil
+		}, []string{"ipv4 inbound rule 5", "want tcp listened -> capture", "a rule that is not ours (Meta"}},
+		{"condition added", func(*nft.Conn) error {
+			return exec.Command("sh", "-c", "nft flush chain ip shunt inbound && nft add rule ip shunt inbound rt classid 1 return").Run()
+		}, []string{"ipv4 inbound rule 1", "a rule that is not ours (rt{"}},
 		{"rule added", func(conn *nft.Conn) error {
 			r := rules(conn, "outbound")[4]
 			r.Handle, r.Position, r.Exprs = 0, 0, r.Exprs[len(r.Exprs)-1:]
