@@ -15,7 +15,10 @@ import (
 type Applied struct {
 	By      string // name of the backend that holds the rules now
 	Changed bool
-	Left    Left
+	// CapturesClosed is why that backend can't tell who listens, where the plan
+	// leaves it open and so closed ports are captured too; otherwise nil.
+	CapturesClosed error
+	Left           Left
 }
 
 // Left are backends that can't work here, so that what they hold of ours could
@@ -25,10 +28,13 @@ type Left []error
 // Apply uses the first backend that works. What others hold is taken away
 // afterwards, so that no connection is missed in between. It is idempotent. Left
 // is told with an error too.
+//
+// A plan that may capture closed ports does so by a backend that works but for
+// that: a kernel that lacks something is no reason to go over to another one.
 func (c Choice) Apply(ctx context.Context, p redirect.Plan) (Applied, error) {
 	var refusals []error
 	for i, candidate := range c.use {
-		changed, err := candidate.Apply(ctx, p)
+		changed, unheard, err := candidate.apply(ctx, p)
 		if err != nil {
 			refusals = append(refusals, fmt.Errorf("%s: %w", candidate.Name, err))
 			if errors.Is(err, errors.ErrUnsupported) {
@@ -39,10 +45,10 @@ func (c Choice) Apply(ctx context.Context, p redirect.Plan) (Applied, error) {
 		others := slices.Concat(c.others, slices.Delete(slices.Clone(c.use), i, i+1))
 		cleaned, left, err := clean(ctx, others)
 		if cleaned { // of the dial source as well, which both need
-			_, errAgain := candidate.Apply(ctx, p)
+			_, _, errAgain := candidate.apply(ctx, p)
 			err = errors.Join(err, errAgain)
 		}
-		return Applied{By: candidate.Name, Changed: changed || cleaned, Left: left}, err
+		return Applied{By: candidate.Name, Changed: changed || cleaned, CapturesClosed: unheard, Left: left}, err
 	}
 	return Applied{}, errors.Join(refusals...)
 }
@@ -67,8 +73,14 @@ func clean(ctx context.Context, others []Backend) (cleaned bool, left Left, err 
 }
 
 // Check asks the first backend that holds something, and where none does the
-// first that works. Its errors are those of redirect.Backend.
+// first that works. Its errors are those of redirect.Backend. It takes closed
+// ports captured where the plan leaves that open; Inspect tells.
 func (c Choice) Check(ctx context.Context, p redirect.Plan) error {
+	_, err := c.Inspect(ctx, p)
+	return err
+}
+
+func (c Choice) check(ctx context.Context, p redirect.Plan) error {
 	order := slices.Clone(c.use)
 	slices.SortStableFunc(order, func(x, y Backend) int { return emptiness(ctx, x) - emptiness(ctx, y) })
 	var refusals []error

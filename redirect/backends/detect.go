@@ -4,6 +4,7 @@ package backends
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -17,7 +18,9 @@ type Detected struct {
 	Backend string `json:"backend"`
 	Works   bool   `json:"works"`
 	Auto    bool   `json:"auto"` // it is what Auto comes to here
-	Why     string `json:"why,omitempty"`
+	// ClosedPorts is what it makes of redirect.ClosedAuto; "" where it doesn't work.
+	ClosedPorts string `json:"closedPorts,omitempty"`
+	Why         string `json:"why,omitempty"` // why it doesn't work, or why it captures closed ports
 }
 
 // Detect tries each backend, in a network namespace that goes with the attempt:
@@ -31,15 +34,28 @@ func Detect(ctx context.Context, all []Backend) ([]Detected, error) {
 	var found []Detected
 	taken := false
 	for _, b := range all {
-		d := Detected{Backend: b.Name, Works: true}
-		if err := netns.Throwaway(func() error { return try(ctx, b, plan) }); err != nil {
-			d.Works, d.Why = false, err.Error()
-		}
+		d := detect(ctx, b, plan)
 		d.Auto = d.Works && !taken && !b.Forced
 		taken = taken || d.Auto
 		found = append(found, d)
 	}
 	return found, nil
+}
+
+func detect(ctx context.Context, b Backend, p redirect.Plan) Detected {
+	d := Detected{Backend: b.Name, Works: true, ClosedPorts: redirect.ClosedRefuse.String()}
+	attempt := func(p redirect.Plan) error {
+		return netns.Throwaway(func() error { return try(ctx, b, p) })
+	}
+	err := attempt(p)
+	if err == nil {
+		return d
+	}
+	d.ClosedPorts, d.Why = redirect.ClosedCapture.String(), err.Error()
+	if !errors.Is(err, errors.ErrUnsupported) || attempt(p.CapturingClosed()) != nil {
+		d.Works, d.ClosedPorts = false, ""
+	}
+	return d
 }
 
 // try applies, reads back and removes.

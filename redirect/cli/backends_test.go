@@ -23,6 +23,7 @@ type teller struct {
 	name  string
 	err   error
 	holds bool
+	deaf  error // of plans that ask who listens
 }
 
 func (b teller) tell(verb string) error {
@@ -30,15 +31,29 @@ func (b teller) tell(verb string) error {
 	return b.err
 }
 
-func (b teller) Apply(context.Context, redirect.Plan) (bool, error) { return true, b.tell("apply") }
-func (b teller) Check(context.Context, redirect.Plan) error         { return b.tell("check") }
-func (b teller) Remove(context.Context) error                       { return b.tell("remove") }
-func (b teller) Holds(context.Context) (bool, error)                { return b.holds, nil }
+func (b teller) hear(p redirect.Plan) error {
+	if b.deaf != nil && strings.Contains(p.String(), " listened ->") {
+		return b.deaf
+	}
+	return nil
+}
+
+func (b teller) Apply(_ context.Context, p redirect.Plan) (bool, error) {
+	return true, errors.Join(b.tell("apply"), b.hear(p))
+}
+
+func (b teller) Check(_ context.Context, p redirect.Plan) error {
+	return errors.Join(b.tell("check"), b.hear(p))
+}
+
+func (b teller) Remove(context.Context) error        { return b.tell("remove") }
+func (b teller) Holds(context.Context) (bool, error) { return b.holds, nil }
 
 // TestBackendIsChosen asks in order, and leaves the rules of one alone.
 func TestBackendIsChosen(t *testing.T) {
 	lacks := fmt.Errorf("no such thing: %w", errors.ErrUnsupported)
 	broken := errors.New("broken")
+	different := &redirect.Difference{Where: "rule", Want: "listened", Got: "another"}
 	tests := []struct {
 		name             string
 		first, second    teller
@@ -50,8 +65,14 @@ func TestBackendIsChosen(t *testing.T) {
 		{"the first works", teller{}, teller{}, article("apply"), "one apply", 0, "applied by one", ""},
 		{"the first works, the second holds", teller{}, teller{holds: true}, article("apply"), "one apply,two remove,one apply", 0, "applied by one", ""},
 		{"the first works, the second holds what it can't see", teller{}, teller{holds: true, err: lacks}, article("apply"), "one apply,two remove", 0, "applied by one", "rules of two may be left: no such thing"},
-		{"the first lacks something", teller{err: lacks}, teller{}, article("apply"), "one apply,two apply", 0, "applied by two", ""},
-		{"both lack something", teller{err: lacks}, teller{err: lacks}, article("apply"), "one apply,two apply", 3, "", "two: no such thing"},
+		{"the first lacks something", teller{err: lacks}, teller{}, article("apply"), "one apply,one apply,two apply", 0, "applied by two", ""},
+		{"both lack something", teller{err: lacks}, teller{err: lacks}, article("apply"), "one apply,one apply,two apply,two apply", 3, "", "two: no such thing"},
+		{"the first is deaf", teller{deaf: lacks}, teller{}, article("apply"), "one apply,one apply", 0, "applied by one", "ports on which nobody listens are captured too: one: no such thing"},
+		{"the first is deaf and must not be", teller{deaf: lacks}, teller{}, article("apply", "--closed-ports", "refuse"), "one apply,two apply", 0, "applied by two", ""},
+		{"the first is deaf and may be", teller{deaf: lacks}, teller{}, article("apply", "--closed-ports", "capture"), "one apply", 0, "applied by one", ""},
+		{"all are deaf and must not be", teller{deaf: lacks}, teller{deaf: lacks}, article("apply", "--closed-ports", "refuse"), "one apply,two apply", 3, "", "one: no such thing"},
+		{"check what the deaf applied", teller{deaf: different}, teller{}, article("check"), "one check,one check", 0, "as planned; ports on which nobody listens are captured too", ""},
+		{"check for more than the deaf applied", teller{deaf: different}, teller{}, article("check", "--closed-ports", "refuse"), "one check", 1, "", "want listened"},
 		{"the first breaks", teller{err: broken}, teller{}, article("apply"), "one apply", 3, "", "one: broken"},
 		{"by name", teller{holds: true}, teller{}, article("apply", "--backend", "two"), "two apply,one remove,two apply", 0, "applied by two", ""},
 		{"a part of it by name", teller{}, teller{holds: true}, article("apply", "--backend", "two-half"), "half apply", 0, "applied by two-half", ""},
@@ -107,6 +128,13 @@ outbound   tcp [::1]:80  pass     ipv6 outbound 5  application to application in
 		{"tcp 10.0.0.5:80 --exclude-inbound-cidrs 10.1.0.0/16 --from 10.1.0.1 --direction inbound", `DIRECTION  DESTINATION      VERDICT  RULE            WHY
 inbound    tcp 10.0.0.5:80  pass     ipv4 inbound 5  excluded inbound CIDRs
 `},
+		{"tcp 10.0.0.5:80 --closed", `DIRECTION  DESTINATION      VERDICT           RULE             WHY
+outbound   tcp 10.0.0.5:80  capture at 15001  ipv4 outbound 9  everything else that leaves
+inbound    tcp 10.0.0.5:80  pass              none             nobody listens there, and the kernel refuses
+`},
+		{"tcp 10.0.0.5:80 --closed --closed-ports capture --direction inbound", `DIRECTION  DESTINATION      VERDICT           RULE            WHY
+inbound    tcp 10.0.0.5:80  capture at 15006  ipv4 inbound 5  everything else that arrives
+`},
 		{"udp 10.0.0.5:53", `DIRECTION  DESTINATION      VERDICT  RULE  WHY
 outbound   udp 10.0.0.5:53  pass     none  only TCP is steered
 inbound    udp 10.0.0.5:53  pass     none  only TCP is steered
@@ -149,6 +177,9 @@ func TestCheckInFormats(t *testing.T) {
 		if code != cli.ExitDifferent || out != want || errOut != "" {
 			t.Errorf("check -o %s: exit code %d, %q, %q; want %q", format, code, out, errOut, want)
 		}
+	}
+	if code, out, _ := run(t, teller{log: new([]string), deaf: different}, article("check", "-o", "yaml")...); code != cli.ExitOK || out != "asPlanned: true\ncapturesClosed: true\n" {
+		t.Errorf("check -o yaml of what the deaf applied: exit code %d, %q", code, out)
 	}
 	if code, out, _ := run(t, &fake{}, article("check", "-o", "yaml")...); code != cli.ExitOK || out != "asPlanned: true\n" {
 		t.Errorf("check -o yaml as planned: exit code %d, %q", code, out)

@@ -115,20 +115,23 @@ func (c command) change(ctx context.Context, verb string, env Env) error {
 		return c.print(env.Stdout)
 	}
 	said := "removed"
-	var left backends.Left
+	var notes []error
 	err := c.inNamespace(func() (err error) {
 		if verb == verbRemove {
-			left, err = c.backends.Remove(ctx)
+			notes, err = c.backends.Remove(ctx)
 			return err
 		}
 		applied, err := c.backends.Apply(ctx, c.plan)
-		left, said = applied.Left, "no change"
+		notes, said = applied.Left, "no change"
+		if applied.CapturesClosed != nil {
+			notes = append(notes, fmt.Errorf("ports on which nobody listens are captured too: %s: %w", applied.By, applied.CapturesClosed))
+		}
 		if applied.Changed {
 			said = "applied by " + applied.By
 		}
 		return err
 	})
-	for _, err := range left {
+	for _, err := range notes {
 		fmt.Fprintln(env.Stderr, "redirect:", err)
 	}
 	if err != nil {
@@ -148,15 +151,20 @@ func (c command) inNamespace(f func() error) error {
 
 // checked is what check finds.
 type checked struct {
-	AsPlanned  bool                 `json:"asPlanned"`
-	Difference *redirect.Difference `json:"difference,omitempty"`
+	AsPlanned      bool                 `json:"asPlanned"`
+	CapturesClosed bool                 `json:"capturesClosed,omitzero"` // where the plan leaves that open
+	Difference     *redirect.Difference `json:"difference,omitempty"`
 }
 
 // check tells a difference by its exit code in every format, and in text on
 // the stream of errors.
 func (c command) check(ctx context.Context, env Env) int {
-	err := c.inNamespace(func() error { return c.backends.Check(ctx, c.plan) })
 	var found checked
+	err := c.inNamespace(func() error {
+		as, err := c.backends.Inspect(ctx, c.plan)
+		found.CapturesClosed = as.CapturesClosed
+		return err
+	})
 	if err != nil && !errors.As(err, &found.Difference) {
 		return report(env, verbCheck, ExitFailed, err)
 	}
@@ -164,7 +172,12 @@ func (c command) check(ctx context.Context, env Env) int {
 	if !found.AsPlanned && c.format == formatText {
 		return report(env, verbCheck, ExitDifferent, err)
 	}
-	text := func() string { return "redirect: as planned\n" }
+	text := func() string {
+		if found.CapturesClosed {
+			return "redirect: as planned; ports on which nobody listens are captured too, since the backend could not tell\n"
+		}
+		return "redirect: as planned\n"
+	}
 	if err := write(env.Stdout, c.format, found, text); err != nil {
 		return report(env, verbCheck, ExitFailed, err)
 	}

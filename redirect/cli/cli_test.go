@@ -196,6 +196,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"apply --force-iptables-binary xtables", []string{`"xtables"`, "allowed: nft, legacy"}},
 		{"apply --native-nftables=maybe", []string{"allowed: true, false"}},
 		{"apply --backend ebpf", []string{"--backend", `"ebpf"`, "auto, nftables, iptables, iptables-legacy"}},
+		{"apply --closed-ports drop", []string{"flag -closed-ports", `"drop"`, "allowed: refuse, capture, or auto"}},
 		{"apply -c eth+", []string{"flag -c", `"eth+"`, "without wildcards"}},
 		{"apply -d ++80", []string{"flag -d", `port "+80" is not a number`}},
 		{"apply --owner-groups java", []string{`"java"`, "no uid or gid", "names mean nothing"}},

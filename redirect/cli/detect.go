@@ -31,7 +31,7 @@ func (c command) detect(ctx context.Context, env Env) error {
 func detectText(found []backends.Detected) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "BACKEND\tWORKS\tWHY NOT")
+	fmt.Fprintln(w, "BACKEND\tWORKS\tCLOSED PORTS\tWHY NOT")
 	for _, d := range found {
 		works := "no"
 		switch {
@@ -40,7 +40,7 @@ func detectText(found []backends.Detected) string {
 		case d.Works:
 			works = "yes"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", d.Backend, works, strings.ReplaceAll(d.Why, "\n", "; "))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", d.Backend, works, d.ClosedPorts, strings.ReplaceAll(d.Why, "\n", "; "))
 	}
 	_ = w.Flush() // into memory
 	return b.String()

@@ -31,6 +31,7 @@ type question struct {
 	from       netip.Addr
 	iface      string
 	directions []redirect.Direction
+	closed     bool // nobody listens
 }
 
 // explained is one answer.
@@ -85,6 +86,7 @@ func (q *question) options() []flags.Option {
 		{Long: "gid", Value: "gid", Usage: "group of the sending socket (default 0)", Set: oneID(&q.gid)},
 		{Long: "from", Value: "address", Usage: "source address; that of the caller where flags choose by it", Set: q.setFrom},
 		{Long: "interface", Value: "name", Usage: "it arrives over this one, or leaves through it: lo for an address of the pod itself (default lo for loopback, else eth0)", Set: flags.Text(&q.iface)},
+		{Long: "closed", Usage: "nobody in the pod listens for what arrives (default: somebody does)", Set: flags.Switch(&q.closed)},
 		{Long: "direction", Value: "direction", Usage: "outbound, inbound or both (default both)", Set: q.setDirection},
 	}
 }
@@ -144,7 +146,7 @@ func (c command) explain(w io.Writer) error {
 	var answers []explained
 	for _, dest := range q.dests {
 		for _, d := range directions {
-			f := redirect.Flow{Direction: d, UDP: q.udp, Dest: dest, Source: q.from, Interface: q.interfaceFor(dest, d), UID: q.uid, GID: q.gid}
+			f := redirect.Flow{Direction: d, UDP: q.udp, Dest: dest, Source: q.from, Interface: q.interfaceFor(dest, d), UID: q.uid, GID: q.gid, Closed: q.closed}
 			answers = append(answers, explained{protocol, dest.String(), c.plan.Explain(f)})
 		}
 	}

@@ -28,7 +28,7 @@ func istioTable() []istioRow {
 	refused := func(name, short, value, want string) istioRow { return istioRow{name, short, value, all, want, true} }
 	return []istioRow{
 		plan("--envoy-port", "-p", "15101", "tcp -> capture at 15101  # everything else that leaves"),
-		plan("--inbound-capture-port", "-z", "15106", "tcp -> capture at 15106  # everything else that arrives"),
+		plan("--inbound-capture-port", "-z", "15106", "tcp listened -> capture at 15106  # everything else that arrives"),
 		plan("--inbound-tunnel-port", "-e", "15108", "tcp port tunnel_port{15108} -> pass"),
 		plan("--proxy-uid", "-u", "7,8", "tcp uid 8 -> pass  # the proxy's own connections"),
 		refused("--proxy-uid", "-u", "istio-proxy", "no uid or gid"),

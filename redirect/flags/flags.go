@@ -106,6 +106,7 @@ func (f *Flags) Plan() []Option {
 		{Long: "owner-groups", Value: "gids", Usage: "capture outbound connections of these groups alone (default * for all)", Set: groups(&p.OwnerGroups), Env: "ISTIO_OUTBOUND_OWNER_GROUPS"},
 		{Long: "exclude-owner-groups", Value: "gids", Usage: "leave outbound connections of these groups alone", Set: groups(&p.ExcludeOwnerGroups), Env: "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"},
 		{Long: "drop-invalid", Usage: "drop arriving TCP that connection tracking can't place", Set: Switch(&p.DropInvalid), Env: "INVALID_DROP"},
+		{Long: "closed-ports", Value: "refuse|capture|auto", Usage: "what arrives for a port on which nobody listens: refuse it, capture it, or auto to refuse it where the backend can tell (default auto)", Set: closedPorts(&p.ClosedPorts)},
 		{Long: "ipv4", Value: "on|off", Usage: "steer IPv4 (default on)", Set: onOff(&p.IPv4)},
 		{Long: "ipv6", Value: "on|off", Usage: "steer IPv6 (default on)", Set: onOff(&p.IPv6)},
 	}

@@ -16,6 +16,8 @@ import (
 func TestParse(t *testing.T) {
 	captureAll := redirect.DefaultConfig()
 	captureAll.IncludeInboundPorts.All, captureAll.IncludeOutboundCIDRs.All = true, true
+	captureClosed := captureAll
+	captureClosed.ClosedPorts = redirect.ClosedCapture
 	groups := redirect.DefaultConfig()
 	groups.ProxyUIDs, groups.ProxyGIDs = []uint32{7}, []uint32{7}
 	tests := []struct {
@@ -29,6 +31,8 @@ func TestParse(t *testing.T) {
 		{"--native-nftables", flags.Parsed{Config: redirect.DefaultConfig(), Backend: "nftables"}},
 		{"--force-iptables-binary legacy --redirect-dns=false", flags.Parsed{Config: redirect.DefaultConfig(), Backend: "iptables-legacy"}},
 		{"-u 7", flags.Parsed{Config: groups}},
+		{"-b * -i * --closed-ports capture", flags.Parsed{Config: captureClosed}},
+		{"-b * -i * --closed-ports=auto", flags.Parsed{Config: captureAll}},
 	}
 	for _, tt := range tests {
 		got, err := flags.Parse(fields(tt.args))
@@ -72,6 +76,7 @@ func TestRefused(t *testing.T) {
 		"--backend %":                        "leave the flag away",
 		"--redirect-dns":                     "DNS proxy",
 		"-b http":                            "1 to 65535",
+		"--closed-ports drop":                "allowed: refuse, capture, or auto",
 		"15001":                              `unexpected argument "15001"`,
 		"-h":                                 "help",
 	} {

@@ -154,3 +154,10 @@ func onOff(dst *bool) func(string) error {
 		return nil
 	}
 }
+
+func closedPorts(dst *redirect.ClosedPorts) func(string) error {
+	return func(s string) (err error) {
+		*dst, err = redirect.ParseClosedPorts(s)
+		return err
+	}
+}

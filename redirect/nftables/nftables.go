@@ -71,7 +71,7 @@ func (s sockets) write(want []table) (changed bool, err error) {
 		return true, nil
 	}
 	// The first socket may hold the answers of a batch that was refused.
-	if err := replace(s.second.Conn, want); err != nil {
+	if err := replace(s.second.Conn, s.first.Conn, want); err != nil {
 		return false, fmt.Errorf("replace rules: %w", hint(err))
 	}
 	return true, nil
@@ -99,7 +99,7 @@ func (b Backend) Remove(ctx context.Context) error {
 	}
 	defer lock.Release()
 	_, err = ipv6.Around(false, func() (bool, error) {
-		return true, converse(ctx, func(s sockets) error { return replace(s.first.Conn, nil) })
+		return true, converse(ctx, func(s sockets) error { return replace(s.first.Conn, s.second.Conn, nil) })
 	})
 	if err != nil {
 		return fmt.Errorf("remove rules: %w", hint(err))

@@ -3,6 +3,7 @@
 package nftables
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -19,20 +20,30 @@ import (
 // miss what the same batch has taken away. So the new sets come in a batch
 // ahead, and the old ones go in a batch behind. Killed in between, we leave
 // sets that no rule looks up: Check names them and the next Apply takes them.
-func replace(conn *nft.Conn, want []table) error {
+// Refused in between, we take them away by the spare connection: ours may hold
+// more of the kernel's answers.
+func replace(conn, spare *nft.Conn, want []table) error {
 	found, err := inventory(conn)
 	if err != nil {
 		return err
 	}
-	for _, step := range []func(*nft.Conn, []existing, []table) error{addSets, swapRules, dropLeavings} {
-		if err := step(conn, found, want); err != nil {
-			return err
-		}
-		if err := conn.Flush(); err != nil {
-			return err
-		}
+	if err := inBatch(conn, addSets, found, want); err != nil {
+		return err
 	}
-	return nil
+	if err := inBatch(conn, swapRules, found, want); err != nil {
+		return errors.Join(err, inBatch(spare, dropUnused, found, want))
+	}
+	return inBatch(conn, dropLeavings, found, want)
+}
+
+// step puts its part of a change into a batch.
+type step func(conn *nft.Conn, found []existing, want []table) error
+
+func inBatch(conn *nft.Conn, put step, found []existing, want []table) error {
+	if err := put(conn, found, want); err != nil {
+		return err
+	}
+	return conn.Flush()
 }
 
 // existing is a table of ours in the kernel.
@@ -125,6 +136,20 @@ func dropLeavings(conn *nft.Conn, found []existing, want []table) error {
 		for _, s := range e.sets {
 			if !slices.ContainsFunc(w.sets, func(keep set) bool { return keep.name == s.Name }) {
 				conn.DelSet(s)
+			}
+		}
+	}
+	return nil
+}
+
+// dropUnused takes away what addSets has put, but for sets that are those of the
+// old rules too.
+func dropUnused(conn *nft.Conn, found []existing, want []table) error {
+	for _, e := range found {
+		w, _ := wantOf(want, e.table)
+		for _, s := range w.sets {
+			if !slices.ContainsFunc(e.sets, func(old *nft.Set) bool { return old.Name == s.name }) {
+				conn.DelSet(&nft.Set{Table: e.table, Name: s.name})
 			}
 		}
 	}

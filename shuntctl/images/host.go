@@ -35,7 +35,7 @@ func iptablesPrograms() map[string][]string {
 // iptablesModules are the extensions that redirect's rules use. A version may
 // have some of them in one file, or built in.
 func iptablesModules() []string {
-	return []string{"libxt_comment", "libxt_conntrack", "libxt_multiport", "libxt_owner", "libxt_standard", "libxt_tcp", "libxt_NAT", "libxt_REDIRECT", "libipt_REDIRECT", "libip6t_REDIRECT"}
+	return []string{"libxt_comment", "libxt_conntrack", "libxt_multiport", "libxt_owner", "libxt_socket", "libxt_standard", "libxt_tcp", "libxt_NAT", "libxt_REDIRECT", "libipt_REDIRECT", "libip6t_REDIRECT"}
 }
 
 // hostIPTables returns iptables of the host at root ("/" but in tests), with
