@@ -63,6 +63,18 @@ const (
 	Mapped // IPv4 by way of an IPv6 socket, RFC 4291 section 2.5.5.2
 )
 
+// Listening is where in the pod the application listens for TCP. The proxy
+// always listens at every address, and for datagrams everybody does.
+type Listening uint8
+
+// The places to listen.
+const (
+	Everywhere Listening = iota
+	Nowhere
+	LoopbackOnly
+	OtherAddress // at an address of the pod to which no cell leads
+)
+
 // String returns the sender's name in the golden list.
 func (s Sender) String() string {
 	return [...]string{"application", "root", "member", "owner group", "proxy uid", "proxy gid", "proxy source"}[s]
@@ -82,6 +94,11 @@ func (c Client) String() string { return [...]string{"plain", "MPTCP"}[c] }
 // String returns the family's name in the golden list.
 func (f Family) String() string { return [...]string{"IPv4", "IPv6", "mapped"}[f] }
 
+// String returns the place's name in the golden list.
+func (l Listening) String() string {
+	return [...]string{"listening", "closed", "listening at loopback", "listening elsewhere"}[l]
+}
+
 // The number of values of each axis.
 const (
 	senders    = int(ProxySource) + 1
@@ -89,4 +106,5 @@ const (
 	transports = int(UDP) + 1
 	clients    = int(MPTCP) + 1
 	families   = int(Mapped) + 1
+	listenings = int(OtherAddress) + 1
 )

@@ -3,6 +3,7 @@
 package conformance
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/shuntmesh/shunt/internal/contract"
@@ -44,6 +45,30 @@ const (
 	firstInterface  = "eth0" // testnet.Pair's
 	secondInterface = "eth1"
 )
+
+// Addresses are where the application listens for TCP.
+func (l Listening) Addresses() []netip.Addr {
+	both := func(h host) []netip.Addr { return []netip.Addr{h.v4(), h.v6()} }
+	switch l {
+	case Everywhere:
+		return []netip.Addr{netip.IPv6Unspecified()} // and so for IPv4 too
+	case LoopbackOnly:
+		return both(localhost)
+	case OtherAddress:
+		return both(elsewhere)
+	default:
+		return nil
+	}
+}
+
+// Listenings returns them all.
+func Listenings() []Listening {
+	out := make([]Listening, listenings)
+	for i := range out {
+		out[i] = Listening(i)
+	}
+	return out
+}
 
 // SecondLink is the pod's second interface.
 func SecondLink() testnet.Link {

@@ -6,6 +6,7 @@ package conformance_test
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -50,12 +51,12 @@ const patience = 5 * time.Second
 // bed is a pod with its proxy's and its application's listeners, and a node that
 // is the rest of the world.
 type bed struct {
-	node, pod *testnet.Namespace
-	sink      *testnet.Sink
-	proxy     []func() // close its listeners
-	inPod     map[conformance.Sender]*testnet.Agent
-	onNode    map[conformance.Sender]*testnet.Agent
-	tokens    atomic.Uint64
+	node, pod          *testnet.Namespace
+	sink               *testnet.Sink
+	proxy, application []func() // close their listeners
+	inPod              map[conformance.Sender]*testnet.Agent
+	onNode             map[conformance.Sender]*testnet.Agent
+	tokens             atomic.Uint64
 }
 
 func newBed(t testing.TB) *bed {
@@ -63,13 +64,19 @@ func newBed(t testing.TB) *bed {
 	b.node, b.pod = testnet.Pair(t)
 	testnet.Join(t, b.node, b.pod, conformance.SecondLink())
 	testnet.ServePod(t, b.node)
+	// A connection that the application ended first lives on for a minute, and
+	// would take the packet of a caller that comes back from the same port.
+	b.pod.Sysctl(t, "ipv4/tcp_max_tw_buckets", "0")
+	testnet.AddAddrs(t, b.pod, "lo", addrTexts(conformance.OtherAddress)...)
 	for _, l := range conformance.Listeners() {
-		stop := b.sink.Listen(t, b.pod, l.InPod, l.Port, !l.Proxy)
+		b.sink.Datagrams(t, b.pod, l.InPod, l.Port)
+		b.sink.Datagrams(t, b.node, conformance.AtOutside, l.Port)
+		b.sink.Listen(t, b.node, conformance.AtOutside, anywhere(l.Port), true)
 		if l.Proxy {
-			b.proxy = append(b.proxy, stop)
+			b.proxy = append(b.proxy, b.sink.Listen(t, b.pod, l.InPod, anywhere(l.Port), false))
 		}
-		b.sink.Listen(t, b.node, conformance.AtOutside, l.Port, true)
 	}
+	b.serve(t, conformance.Everywhere)
 	for _, s := range conformance.Senders() {
 		b.inPod[s] = b.pod.Agent(t, s.Credential())
 		if s != conformance.ProxySource {
@@ -78,6 +85,35 @@ func newBed(t testing.TB) *bed {
 	}
 	b.settle(t)
 	return b
+}
+
+// serve has the application listen so, and no longer as before.
+func (b *bed) serve(t testing.TB, how conformance.Listening) {
+	t.Helper()
+	for _, stop := range b.application {
+		stop()
+	}
+	b.application = nil
+	for _, l := range conformance.Listeners() {
+		if l.Proxy {
+			continue
+		}
+		for _, addr := range how.Addresses() {
+			b.application = append(b.application, b.sink.Listen(t, b.pod, l.InPod, netip.AddrPortFrom(addr, l.Port), true))
+		}
+	}
+}
+
+// anywhere is every address of both families.
+func anywhere(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv6Unspecified(), port) }
+
+// addrTexts are the addresses as those of an interface.
+func addrTexts(l conformance.Listening) []string {
+	var out []string
+	for _, addr := range l.Addresses() {
+		out = append(out, netip.PrefixFrom(addr, addr.BitLen()).String())
+	}
+	return out
 }
 
 // settleTime bounds how long the kernel of a busy machine may take to bring up
@@ -90,7 +126,7 @@ const settleTime = 30 * time.Second
 func (b *bed) settle(t testing.TB) {
 	t.Helper()
 	for deadline := time.Now().Add(settleTime); ; {
-		wrong := b.sendAll(conformance.Untouched().Cells())
+		wrong := b.sendAll(conformance.Untouched().CellsWhile(conformance.Everywhere))
 		if len(wrong) == 0 {
 			return
 		}
@@ -139,6 +175,9 @@ func (b *bed) attempt(c conformance.Cell) (testnet.Attempt, testnet.Outcome, err
 // out: NAT gives another one where two connections would collapse into one.
 func (b *bed) send(c conformance.Cell) (conformance.Verdict, error) {
 	at, o, err := b.attempt(c)
+	if err == nil && o.Refused() {
+		return conformance.Verdict{At: conformance.Refused}, nil
+	}
 	if err == nil {
 		err = o.Err()
 	}

@@ -22,6 +22,7 @@ func TestChangeUnderTraffic(t *testing.T) {
 				if c.Old.Off {
 					continue // a pod is not steered and left alone by turns
 				}
+				b.serve(t, c.While)
 				b.apply(t, s, c.Old.Config)
 				traffic := b.startTraffic(c)
 				for range 2 * rounds(t, c) {

@@ -5,6 +5,7 @@ package conformance
 import (
 	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -17,14 +18,15 @@ type Cell struct {
 	Transport Transport
 	Client    Client
 	Family    Family
+	Listening Listening
 }
 
 // String names the cell by its values, such as
-// "exclude ports/listed inbound/proxy uid/own IP/TCP/plain/IPv6".
+// "exclude ports/listed inbound/proxy uid/own IP/TCP/plain/IPv6/closed".
 func (c Cell) String() string {
 	return strings.Join([]string{
 		c.Setting.Name, c.Aim.Name, c.Sender.String(), c.Direction.String(),
-		c.Transport.String(), c.Client.String(), c.Family.String(),
+		c.Transport.String(), c.Client.String(), c.Family.String(), c.Listening.String(),
 	}, "/")
 }
 
@@ -40,9 +42,14 @@ func (s *Setting) Cells() []Cell {
 	return out
 }
 
+// CellsWhile returns those that hold while the application listens so.
+func (s *Setting) CellsWhile(l Listening) []Cell {
+	return slices.DeleteFunc(s.Cells(), func(c Cell) bool { return c.Listening != l })
+}
+
 // Product yields every combination of the axes.
 func (s *Setting) Product() iter.Seq[Cell] {
-	const each = senders * directions * transports * clients * families
+	const each = senders * directions * transports * clients * families * listenings
 	return func(yield func(Cell) bool) {
 		for n := range len(s.Aims) * each {
 			if !yield(s.cell(n)) {
@@ -60,6 +67,7 @@ func (s *Setting) cell(n int) Cell {
 		return d
 	}
 	c := Cell{Setting: s}
+	c.Listening = Listening(digit(listenings))
 	c.Family, c.Client, c.Transport = Family(digit(families)), Client(digit(clients)), Transport(digit(transports))
 	c.Direction, c.Sender = Direction(digit(directions)), Sender(digit(senders))
 	c.Aim = s.Aims[n]

@@ -59,7 +59,7 @@ func TestCellsAreDistinct(t *testing.T) {
 	for _, s := range conformance.Settings() {
 		seen := map[string]conformance.Cell{}
 		for _, c := range s.Cells() {
-			key := fmt.Sprint(c.Direction == conformance.Inbound, c.Sender, c.Transport, c.Client, c.Source(), c.Dest())
+			key := fmt.Sprint(c.Direction == conformance.Inbound, c.Sender, c.Transport, c.Client, c.Source(), c.Dest(), c.Listening)
 			if other, ok := seen[key]; ok {
 				t.Errorf("%v is the same as %v", c, other)
 			}
@@ -79,7 +79,7 @@ func TestEveryVerdictOccurs(t *testing.T) {
 		capturesOutbound := slices.ContainsFunc(s.Aims, func(a conformance.Aim) bool { return a.Out })
 		for at, want := range map[string]bool{
 			conformance.AtOutbound: capturesOutbound, conformance.AtInbound: true,
-			conformance.AtApplication: true, conformance.AtOutside: true,
+			conformance.AtApplication: true, conformance.AtOutside: true, conformance.Refused: true,
 		} {
 			if seen[at] != want {
 				t.Errorf("%s: some connection arrives at %s: %v, want %v", s.Name, at, seen[at], want)

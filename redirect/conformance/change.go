@@ -2,13 +2,19 @@
 
 package conformance
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/shuntmesh/shunt/redirect"
+)
 
 // Change is one Config that replaces another, or the first one. Its settings
 // have the same aims, so that each connection has a verdict under both.
 type Change struct {
 	Name     string
 	Old, New *Setting
+	// While is how the application listens meanwhile.
+	While Listening
 }
 
 // Changes returns those that faults are tried on. A change of lists alone and
@@ -18,11 +24,12 @@ func Changes() []Change {
 	off := *newLists
 	off.Name, off.Off = "untouched", true
 	return []Change{
-		{"first", &off, newLists},
-		{"other exclusions", excluding("old exclusions", listedInbound), newLists},
-		{"other exclusions and rules", excluding("old exclusions", listedInbound), withOtherRules(excluding("new exclusions", listedOutbound))},
-		{"other inclusions", including("old inclusions", listedInbound), including("new inclusions", listedOutbound)},
-		{"other inclusions and rules", including("old inclusions", listedInbound), withOtherRules(including("new inclusions", listedOutbound))},
+		{"first", &off, newLists, Everywhere},
+		{"other exclusions", excluding("old exclusions", listedInbound), newLists, Everywhere},
+		{"other exclusions and rules", excluding("old exclusions", listedInbound), withOtherRules(excluding("new exclusions", listedOutbound)), Everywhere},
+		{"other inclusions", including("old inclusions", listedInbound), including("new inclusions", listedOutbound), Everywhere},
+		{"other inclusions and rules", including("old inclusions", listedInbound), withOtherRules(including("new inclusions", listedOutbound)), Everywhere},
+		{"closed ports", capturingClosed(excluding("old exclusions", listedInbound)), excluding("new exclusions", listedOutbound), Nowhere},
 	}
 }
 
@@ -35,7 +42,7 @@ func excluding(name string, port uint16) *Setting {
 	c := captureAll()
 	c.ExcludeInboundPorts = append(ports(port, port), ports(alwaysListed, alwaysListed)...)
 	c.ExcludeOutboundPorts = c.ExcludeInboundPorts
-	c.ExcludeOutboundCIDRs = elsewhere()
+	c.ExcludeOutboundCIDRs = nobody()
 	if port == listedInbound {
 		c.ExcludeOutboundCIDRs = farPrefixes()
 	}
@@ -55,7 +62,7 @@ func including(name string, port uint16) *Setting {
 	c := captureNothing()
 	c.IncludeInboundPorts.Ranges = append(ports(port, port), ports(alwaysListed, alwaysListed)...)
 	c.IncludeOutboundPorts = c.IncludeInboundPorts.Ranges
-	c.IncludeOutboundCIDRs.Prefixes = elsewhere()
+	c.IncludeOutboundCIDRs.Prefixes = nobody()
 	if port == listedInbound {
 		c.IncludeOutboundCIDRs.Prefixes = farPrefixes()
 	}
@@ -69,9 +76,9 @@ func including(name string, port uint16) *Setting {
 	})
 }
 
-// elsewhere holds nobody's address (RFC 5737, RFC 3849): with it, both sides of
+// nobody holds no host's address (RFC 5737, RFC 3849): with it, both sides of
 // a change have a list of networks, and may have the same rules.
-func elsewhere() []netip.Prefix {
+func nobody() []netip.Prefix {
 	return []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}
 }
 
@@ -81,6 +88,12 @@ func withOtherRules(s *Setting) *Setting {
 	s.Config.DropInvalid = true
 	s.Config.ExcludeOwnerGroups = nil
 	s.Exempt = nil
+	return s
+}
+
+// capturingClosed is what versions before had no choice but to do.
+func capturingClosed(s *Setting) *Setting {
+	s.Config.ClosedPorts = redirect.ClosedCapture
 	return s
 }
 
@@ -96,7 +109,7 @@ func (c Change) Probes() []Probe {
 				Sender
 				Direction
 			}{{Application, Inbound}, {Application, Outbound}, {OwnerGroup, Outbound}, {ProxyUser, Outbound}, {ProxyUser, OwnIP}} {
-				cell := Cell{Sender: way.Sender, Direction: way.Direction, Family: family}
+				cell := Cell{Sender: way.Sender, Direction: way.Direction, Family: family, Listening: c.While}
 				p := Probe{cell, cell}
 				p.Old.Setting, p.Old.Aim = c.Old, c.Old.Aims[i]
 				p.New.Setting, p.New.Aim = c.New, c.New.Aims[i]

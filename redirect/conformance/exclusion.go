@@ -17,6 +17,18 @@ func Exclusions() []Exclusion {
 			func(c Cell) bool { return c.Transport == UDP && c.Client == MPTCP },
 		},
 		{
+			"not listening everywhere x outbound", "it is another host that is called: it would be the same connection once more",
+			func(c Cell) bool { return c.Listening != Everywhere && c.Direction == Outbound },
+		},
+		{
+			"not listening everywhere x UDP", "for datagrams everybody listens everywhere: it would be the same datagram once more",
+			func(c Cell) bool { return c.Listening != Everywhere && c.Transport == UDP },
+		},
+		{
+			"not listening everywhere x the proxy's ports", "the proxy listens there, and not the application",
+			func(c Cell) bool { return c.Listening != Everywhere && c.holder() != AtApplication },
+		},
+		{
 			"proxy source x {inbound, outbound, own service}", "127.0.0.6 and ::6 are addresses of the pod alone: the kernel lets no packet with them leave or arrive",
 			func(c Cell) bool { return c.Sender == ProxySource && c.Direction != OwnIP && c.Direction != Loopback },
 		},

@@ -23,17 +23,20 @@ func (c Cell) Explained() (string, error) {
 	case OwnService: // it comes back by way of the node
 		back := redirect.Flow{
 			Direction: redirect.Inbound, UDP: c.Transport == UDP, Interface: firstInterface,
-			Source: c.plain(nodeHost), Dest: c.seenAt(podHost),
+			Source: c.plain(nodeHost), Dest: c.seenAt(podHost), Closed: !c.heard(),
 		}
 		v, err := redirect.Explain(c.Setting.Config, back)
 		if err != nil || v.Action != redirect.Capture {
-			return c.holder(), err
+			return c.taker(), err
 		}
 		return c.capturedAt(v)
 	default:
-		return c.holder(), nil
+		return c.taker(), nil
 	}
 }
+
+// taker is where the kernel delivers to what no rule captures.
+func (c Cell) taker() string { return c.delivered(Verdict{At: c.holder()}).At }
 
 // flow is the cell's first packet as a rule sees it. What a sender leaves to the
 // kernel is left open here too.
@@ -47,7 +50,7 @@ func (c Cell) flow() redirect.Flow {
 	}
 	switch c.Direction {
 	case Inbound:
-		f.Direction, f.Source = redirect.Inbound, c.inboundSource()
+		f.Direction, f.Source, f.Closed = redirect.Inbound, c.inboundSource(), !c.heard()
 		return f
 	case Loopback, OwnIP:
 		f.Interface = "lo"

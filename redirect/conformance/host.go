@@ -21,6 +21,7 @@ const (
 	service    // leads to the pod
 	otherService
 	localhost
+	elsewhere  // the pod too, and nobody calls it
 	dialSource // from which the proxy dials the application
 )
 
@@ -37,6 +38,7 @@ func (h host) texts() [2]string {
 		service:      {testnet.ServiceV4, testnet.ServiceV6},
 		otherService: {testnet.OtherServiceV4, testnet.OtherServiceV6},
 		localhost:    {"127.0.0.1", "::1"},
+		elsewhere:    {"10.68.0.2", "fd68::2"},
 		dialSource:   {contract.InboundDialSourceV4, contract.InboundDialSourceV6},
 	}[h]
 }

@@ -17,7 +17,7 @@ import (
 const atOnce = 32
 
 // TestMatrix sends every cell over every backend, each Config replacing the one
-// before it.
+// before it, and under each the application's listeners come and go.
 func TestMatrix(t *testing.T) {
 	var ran, sent, mismatches atomic.Int64
 	t.Run("backends", func(t *testing.T) {
@@ -28,12 +28,15 @@ func TestMatrix(t *testing.T) {
 				b := newBed(t)
 				for _, setting := range conformance.Settings() {
 					b.apply(t, s, setting.Config)
-					cells := setting.Cells()
-					for _, err := range b.sendAll(cells) {
-						mismatches.Add(1)
-						t.Error(err)
+					for _, l := range conformance.Listenings() {
+						b.serve(t, l)
+						cells := setting.CellsWhile(l)
+						for _, err := range b.sendAll(cells) {
+							mismatches.Add(1)
+							t.Error(err)
+						}
+						sent.Add(int64(len(cells)))
 					}
-					sent.Add(int64(len(cells)))
 				}
 			})
 		}

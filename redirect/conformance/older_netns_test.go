@@ -45,7 +45,7 @@ func TestOverOlderVersion(t *testing.T) {
 				leave()
 				b.redirect(t, "apply", "--backend", s.name)
 				b.redirect(t, "check", "--backend", s.name)
-				b.all(t, change.New.Cells())
+				b.all(t, change.New.CellsWhile(change.While))
 				if out := b.redirect(t, "apply", "--backend", s.name); !strings.Contains(out, "no change") {
 					t.Errorf("over %s: second apply says %q, want no change", name, out)
 				}
@@ -107,7 +107,8 @@ func TestForeignRules(t *testing.T) {
 			before := b.state(t)
 			for _, c := range conformance.Changes() {
 				b.apply(t, s, c.New.Config)
-				b.all(t, c.New.Cells())
+				b.serve(t, c.While)
+				b.all(t, c.New.CellsWhile(c.While))
 			}
 			b.remove(t, s)
 			if after := b.state(t); after != before {

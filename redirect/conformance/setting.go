@@ -61,10 +61,11 @@ func newSetting(name string, c redirect.Config, aims []Aim) *Setting {
 // general returns the settings that list nothing.
 func general() []*Setting {
 	near := []Aim{{"near", Ordinary, Near, true, true, true}}
-	onlyIPv4, onlyIPv6, dropInvalid, several := captureAll(), captureAll(), captureAll(), captureAll()
+	onlyIPv4, onlyIPv6, dropInvalid, several, closed := captureAll(), captureAll(), captureAll(), captureAll(), captureAll()
 	onlyIPv4.IPv6, onlyIPv6.IPv4 = false, false
 	dropInvalid.DropInvalid = true
 	several.ProxyUIDs, several.ProxyGIDs = []uint32{4001, proxyID, 4002}, []uint32{4003, proxyID}
+	closed.ClosedPorts = redirect.ClosedCapture
 	return []*Setting{
 		everything(),
 		// What the proxy calls in the pod is captured even so.
@@ -73,6 +74,7 @@ func general() []*Setting {
 		newSetting("IPv6 alone", onlyIPv6, near),
 		newSetting("drop invalid", dropInvalid, near),
 		newSetting("several proxies", several, near),
+		newSetting("capture closed ports", closed, near),
 	}
 }
 

@@ -21,7 +21,8 @@ func TestTwiceAtOnce(t *testing.T) {
 			t.Parallel()
 			b := newBed(t)
 			for _, c := range conformance.Changes() {
-				same := conformance.Change{Name: c.Name, Old: c.New, New: c.New}
+				b.serve(t, c.While)
+				same := conformance.Change{Name: c.Name, Old: c.New, New: c.New, While: c.While}
 				for range rounds(t, c) {
 					b.remove(t, s)
 					b.applyBoth(t, s, same)

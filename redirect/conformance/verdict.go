@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/redirect"
 )
 
 // Where a connection can arrive.
@@ -16,10 +17,12 @@ const (
 	AtInbound     = "the proxy's inbound port"
 	AtApplication = "the application"
 	AtOutside     = "the other host"
+	Refused       = "nobody: the kernel refuses"
 )
 
 // Verdict is what became of a connection: where its bytes arrived, and which
-// original destination and source were seen there.
+// original destination and source were seen there. One that is refused has
+// neither.
 type Verdict struct {
 	At     string
 	Dest   netip.AddrPort
@@ -28,6 +31,9 @@ type Verdict struct {
 
 // String renders the verdict in one line.
 func (v Verdict) String() string {
+	if v.At == Refused {
+		return "at " + v.At
+	}
 	return fmt.Sprintf("at %s, for %v from %v", v.At, v.Dest, v.Source)
 }
 
@@ -36,18 +42,19 @@ func (v Verdict) String() string {
 // what the proxy calls there goes by the inbound port, unless it comes from its
 // dial source, which is how it reaches the application. All else is captured
 // according to the setting, and what the proxy or an exempt group opens is not.
+// But what arrives for a port on which nobody listens is left to the kernel,
+// unless the setting says otherwise.
 func (c Cell) Want() Verdict {
 	switch c.Direction {
 	case Inbound:
 		return c.arriving(c.inboundSource())
 	case OwnIP:
-		v := Verdict{c.holder(), c.seenDest(), c.selfSource()}
 		if c.captures() && c.isProxy() && c.Sender != ProxySource && c.Aim.Self {
-			v.At = AtInbound
+			return Verdict{AtInbound, c.seenDest(), c.selfSource()}
 		}
-		return v
+		return c.delivered(Verdict{c.holder(), c.seenDest(), c.selfSource()})
 	case Loopback:
-		return Verdict{c.holder(), c.seenDest(), c.selfSource()}
+		return c.delivered(Verdict{c.holder(), c.seenDest(), c.selfSource()})
 	case OwnService:
 		if !c.leavesCaptured() {
 			return c.arriving(c.plain(nodeHost)) // by way of the node
@@ -67,10 +74,30 @@ func (c Cell) arriving(source netip.Addr) Verdict {
 		dest = secondPod
 	}
 	v := Verdict{c.holder(), c.seenAt(dest), source}
-	if c.captures() && c.arrivalCaptured() {
+	if c.captures() && c.arrivalCaptured() && (c.heard() || c.Setting.Config.ClosedPorts == redirect.ClosedCapture) {
 		v.At = AtInbound
+		return v
+	}
+	return c.delivered(v)
+}
+
+// delivered is the verdict of what is left to the kernel, where somebody would
+// be v.
+func (c Cell) delivered(v Verdict) Verdict {
+	if !c.heard() {
+		return Verdict{At: Refused}
 	}
 	return v
+}
+
+// heard reports whether somebody in the pod listens for the cell.
+func (c Cell) heard() bool {
+	switch {
+	case c.Listening == Everywhere, c.Transport == UDP, c.holder() != AtApplication:
+		return true
+	default:
+		return c.Listening == LoopbackOnly && c.Direction == Loopback
+	}
 }
 
 func (c Cell) arrivalCaptured() bool {

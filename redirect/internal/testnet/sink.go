@@ -68,32 +68,42 @@ func (s *Sink) add(token []byte, a Arrival) {
 	s.changed = make(chan struct{})
 }
 
-// Listen serves TCP and UDP on a port of every address of the namespace until
-// the returned function, or the end of the test. A proxy's listener must not
-// speak MPTCP, which hides SO_ORIGINAL_DST; others do, as Go's do by default.
-func (s *Sink) Listen(t testing.TB, n *Namespace, name string, port uint16, multipath bool) (stop func()) {
+// Listen serves TCP at an address of the namespace, which is of both families
+// if it is "::", until the returned function, or the end of the test. A proxy's
+// listener must not speak MPTCP, which hides SO_ORIGINAL_DST; others do, as Go's
+// do by default.
+func (s *Sink) Listen(t testing.TB, n *Namespace, name string, at netip.AddrPort, multipath bool) (stop func()) {
 	t.Helper()
-	addr := net.JoinHostPort("::", strconv.Itoa(int(port)))
 	lc := net.ListenConfig{}
 	lc.SetMultipathTCP(multipath)
 	var l net.Listener
-	var p net.PacketConn
 	n.Do(t, func() (err error) {
-		if l, err = lc.Listen(context.Background(), "tcp", addr); err != nil {
-			return err
-		}
-		p, err = lc.ListenPacket(context.Background(), "udp", addr)
+		l, err = lc.Listen(context.Background(), "tcp", at.String())
 		return err
 	})
 	var wg sync.WaitGroup
 	wg.Go(func() { acceptAll(&wg, l, func(c *net.TCPConn) { s.serve(name, c) }) })
-	wg.Go(func() { s.datagrams(t, name, p.(*net.UDPConn)) })
+	quiet := stopper(t, l)
 	stop = sync.OnceFunc(func() {
-		_, _ = l.Close(), p.Close()
+		quiet()
 		wg.Wait()
 	})
 	t.Cleanup(stop)
 	return stop
+}
+
+// Datagrams takes what is sent by UDP to a port of every address of the
+// namespace, until the end of the test.
+func (s *Sink) Datagrams(t testing.TB, n *Namespace, name string, port uint16) {
+	t.Helper()
+	var p net.PacketConn
+	n.Do(t, func() (err error) {
+		p, err = net.ListenPacket("udp", net.JoinHostPort("::", strconv.Itoa(int(port))))
+		return err
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() { s.datagrams(t, name, p.(*net.UDPConn)) })
+	t.Cleanup(func() { _ = p.Close(); wg.Wait() })
 }
 
 func (s *Sink) serve(name string, c *net.TCPConn) {

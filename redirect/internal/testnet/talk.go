@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,9 +26,10 @@ import (
 // patience bounds every single exchange.
 const patience = 5 * time.Second
 
-// Listen serves on an address of the namespace until the test ends. It greets
-// with one line, "<name> <original destination> <remote IP>", and then echoes.
-func (n *Namespace) Listen(t testing.TB, name, addr string) {
+// Listen serves on an address of the namespace until the returned function, or
+// the end of the test; connections that are open then live on. It greets with
+// one line, "<name> <original destination> <remote IP>", and then echoes.
+func (n *Namespace) Listen(t testing.TB, name, addr string) (stop func()) {
 	t.Helper()
 	lc := net.ListenConfig{}
 	lc.SetMultipathTCP(false) // it hides SO_ORIGINAL_DST
@@ -43,7 +45,25 @@ func (n *Namespace) Listen(t testing.TB, name, addr string) {
 			greet(name, c)
 		})
 	})
-	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	stop = stopper(t, l)
+	t.Cleanup(func() { stop(); wg.Wait() })
+	return stop
+}
+
+// stopper returns what ends the listening at once. Closing alone would not,
+// while a process that another test starts has a copy of the descriptor, until
+// its exec.
+func stopper(t testing.TB, l net.Listener) func() {
+	return sync.OnceFunc(func() {
+		raw, err := l.(*net.TCPListener).SyscallConn()
+		if err == nil {
+			ctlErr := raw.Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_RD) })
+			err = errors.Join(err, ctlErr)
+		}
+		if err := errors.Join(err, l.Close()); err != nil {
+			t.Errorf("stop listening at %v: %v", l.Addr(), err)
+		}
+	})
 }
 
 // acceptAll serves each connection in a goroutine of wg, until l is closed.

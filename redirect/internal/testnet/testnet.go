@@ -111,6 +111,13 @@ func Join(t testing.TB, node, pod *Namespace, l Link) {
 	pod.Do(t, func() error { return errors.Join(addAddrs(l.Name, l.Pod...), linkUp(l.Name)) })
 }
 
+// AddAddrs gives a link of the namespace more addresses, with their prefixes'
+// lengths.
+func AddAddrs(t testing.TB, n *Namespace, link string, addrs ...string) {
+	t.Helper()
+	n.Do(t, func() error { return addAddrs(link, addrs...) })
+}
+
 func addAddrs(link string, addrs ...string) error {
 	l, err := netlink.LinkByName(link)
 	if err != nil {
