@@ -45,6 +45,39 @@ func TestProbes(t *testing.T) {
 	}
 }
 
+// TestTCPProbes holds that a probe that does nothing but connect tells whether
+// somebody listens: it fails until the app does, and for ever where the app
+// listens at loopback alone, with the words that it has without us.
+func TestTCPProbes(t *testing.T) {
+	manifest, err := os.ReadFile("testdata/probes-tcp.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, string(manifest))
+	status := func(field string) string {
+		return kubectl(t, "-n", mesh, "get", "pod", "probes-tcp", "-o", `jsonpath={.status.containerStatuses[?(@.name=="late")].`+field+`}`)
+	}
+	for deadline := time.Now().Add(90 * time.Second); status("ready") != "true"; time.Sleep(500 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the app that listens late is not ready: %q", eventsOf(t, "probes-tcp"))
+		}
+	}
+	began, err := time.Parse(time.RFC3339, status("state.running.startedAt"))
+	if took := time.Since(began); err != nil || took < 15*time.Second {
+		t.Errorf("ready %v after its start, %v; want it when the app listens, after 15 s", took, err)
+	}
+	if ready := kubectl(t, "-n", mesh, "get", "pod", "probes-tcp", "-o", `jsonpath={.status.containerStatuses[?(@.name=="inward")].ready}`); ready != "false" {
+		t.Errorf("a probe of a port that is open at loopback alone: ready %s", ready)
+	}
+	events := strings.Join(eventsOf(t, "probes-tcp"), "\n")
+	for _, port := range []string{":9000", ":7070"} {
+		if want := port + ": connect: connection refused"; !strings.Contains(events, want) {
+			t.Errorf("no event says %q:\n%s", want, events)
+		}
+	}
+	kubectl(t, "-n", mesh, "delete", "pod", "probes-tcp", "--timeout=60s")
+}
+
 func eventsOf(t *testing.T, pod string) []string {
 	t.Helper()
 	return lines(kubectl(t, "-n", mesh, "get", "events", "--field-selector=involvedObject.name="+pod,

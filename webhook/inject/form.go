@@ -40,10 +40,6 @@ func (f form) redirects() bool { return f.Capture.Mode == annotation.ModeRedirec
 
 // warnings are about what of the pod will not work as its author may think.
 func (f form) warnings(pod *corev1.Pod) []string {
-	return append(f.graceWarnings(pod), probeWarnings(pod, f)...)
-}
-
-func (f form) graceWarnings(pod *corev1.Pod) []string {
 	grace := pod.Spec.TerminationGracePeriodSeconds
 	if grace == nil || f.DrainTimeout == 0 {
 		return nil

@@ -48,8 +48,14 @@ func serve(ctx context.Context, args []string) error {
 	flags.StringVar(&s.tls, "tls", ":8443", "HTTPS listen address, with a certificate made at start")
 	flags.StringVar(&s.tcp, "tcp", ":9000", "listen address of a line-by-line TCP server")
 	flags.StringVar(&s.local, "local", "127.0.0.1:7070", "HTTP listen address that only this pod should reach")
+	after := flags.Duration("after", 0, "how long to do nothing before listening")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	select {
+	case <-time.After(*after):
+	case <-ctx.Done():
+		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
