@@ -15,6 +15,7 @@ import (
 	"github.com/shuntmesh/shunt/proxy/detect"
 	"github.com/shuntmesh/shunt/proxy/exchange"
 	"github.com/shuntmesh/shunt/proxy/loop"
+	"github.com/shuntmesh/shunt/proxy/origdst"
 	"github.com/shuntmesh/shunt/proxy/reason"
 	"github.com/shuntmesh/shunt/proxy/route"
 	"github.com/shuntmesh/shunt/proxy/sniff"
@@ -34,7 +35,7 @@ type accepted struct {
 // ends when the proxy stops: what has not begun then need not begin.
 func (s *side) accept(ctx context.Context, c accepted) {
 	addrs, err := s.options.Origin.Find(c.conn)
-	if err != nil {
+	if err != nil && (!errors.Is(err, origdst.ErrNotRedirected) || !s.handedOver(addrs.Destination)) {
 		s.refuse(c, reason.NotRedirected, err)
 		return
 	}
@@ -43,6 +44,15 @@ func (s *side) accept(ctx context.Context, c accepted) {
 		return
 	}
 	s.serve(ctx, c, addrs)
+}
+
+// handedOver reports whether a connection that nobody has rewritten arrived at
+// the listener even so: eBPF hands what comes for any port of the pod to the
+// inbound one, as it is. Only what was made to the listener's own port was not
+// captured.
+func (s *side) handedOver(own netip.AddrPort) bool {
+	listening, ok := s.listener.Addr().(*net.TCPAddr)
+	return ok && s.direction == stats.Inbound && int(own.Port()) != listening.Port
 }
 
 // refuse resets a connection that can't be served.

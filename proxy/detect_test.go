@@ -377,6 +377,40 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestHandedOver serves what arrives with the destination that it had all along,
+// inbound alone: what leaves the pod is always rewritten.
+func TestHandedOver(t *testing.T) {
+	r := sidecartest.Start(t, func(o *proxy.Options) { o.Origin = handed{sidecartest.Origin{Destination: listenTCP(t, echo)}} })
+	c, err := net.Dial("tcp", r.Inbound.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	got := make([]byte, 4)
+	if _, err := c.Write([]byte("ping")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != "ping" {
+		t.Errorf("echo through the inbound port: %q, %v", got, err)
+	}
+	c, err = net.Dial("tcp", r.Outbound.String()) // the reset may be faster
+	if err == nil {
+		_, err = io.ReadAll(c)
+		c.Close()
+	}
+	if !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("through the outbound port: %v, want a reset", err)
+	}
+}
+
+// handed is a connection's own address.
+type handed struct{ sidecartest.Origin }
+
+func (h handed) Find(c *net.TCPConn) (origdst.Addrs, error) {
+	addrs, err := h.Origin.Find(c)
+	return addrs, errors.Join(err, origdst.ErrNotRedirected)
+}
+
 func metricsOf(r *sidecartest.Proxy) string {
 	var b bytes.Buffer
 	r.Options.Stats.WritePrometheus(&b)

@@ -28,8 +28,9 @@ func originalDestination(c *net.TCPConn, v4 bool) (netip.AddrPort, error) {
 	if err := raw.Control(func(fd uintptr) { dst, sockErr = query(int(fd)) }); err != nil {
 		return netip.AddrPort{}, err
 	}
-	if errors.Is(sockErr, syscall.ENOENT) {
-		return netip.AddrPort{}, ErrNotRedirected // conntrack has no entry
+	// Connection tracking has no entry, or isn't there at all.
+	if errors.Is(sockErr, syscall.ENOENT) || errors.Is(sockErr, syscall.ENOPROTOOPT) {
+		return netip.AddrPort{}, ErrNotRedirected
 	}
 	return dst, sockErr
 }
