@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+
+/*
+ * The programs that steer pods. In the order in which to read them: maps.h is
+ * what they remember, judge.h decides, connect.h acts on what leaves a pod,
+ * lookup.h on what arrives, and sockets.h keeps up appearances.
+ */
+#include "maps.h"
+#include "judge.h"
+#include "connect.h"
+#include "sockets.h"
+#include "lookup.h"
+
+/* The kernel asks for it; it takes no other words. */
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ebpf
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// netnsCookie returns the number by which the programs know the calling thread's
+// network namespace. No namespace gets the number of another before the next
+// boot (SO_NETNS_COOKIE, Linux 5.14).
+func netnsCookie() (uint64, error) {
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open socket: %w", err)
+	}
+	cookie, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if errors.Is(err, unix.ENOPROTOOPT) {
+		err = fmt.Errorf("%w: the kernel gives network namespaces no number (Linux 5.14 does)", errors.ErrUnsupported)
+	}
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("ask for the namespace's cookie: %w", err), unix.Close(s))
+	}
+	return cookie, unix.Close(s)
+}
