@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/events"
 	"github.com/shuntmesh/shunt/webhook"
 	"github.com/shuntmesh/shunt/webhook/inject"
 	"github.com/shuntmesh/shunt/webhook/operate"
@@ -24,7 +25,7 @@ type parts struct {
 	keeper     *operate.Keeper
 	namespaces *operate.Namespaces
 	sidecars   *operate.Sidecars
-	recorder   *operate.Recorder
+	recorder   *events.Recorder
 	guard      *operate.Guard
 	inject     func() inject.Options
 }
@@ -47,7 +48,10 @@ func newParts(o options, log *slog.Logger) (*parts, error) {
 		}),
 		namespaces: operate.NewNamespaces(clients.Namespaces, log),
 		sidecars:   operate.NewSidecars(clients.Version, log),
-		recorder:   operate.NewRecorder(clients.Events, clients.Pods, log),
+		recorder: events.New(events.Options{
+			Component: contract.WebhookService, Metrics: "shunt_webhook",
+			Writer: clients.Events, UID: operate.PodUID(clients.Pods, log), Log: log,
+		}),
 	}
 	p.inject = func() inject.Options { return o.inject(p.keeper.CABundle(), p.sidecars.Native()) }
 	p.guard = operate.NewGuard(operate.GuardOptions{
@@ -127,8 +131,8 @@ func (p *parts) reviewed(a webhook.Answer) {
 	}
 }
 
-func happening(a webhook.Answer) (h operate.Happening, worth bool) {
-	h = operate.Happening{Object: subject(a), Type: corev1.EventTypeNormal}
+func happening(a webhook.Answer) (h events.Happening, worth bool) {
+	h = events.Happening{Object: subject(a), Type: corev1.EventTypeNormal}
 	switch {
 	case h.Object.Name == "":
 		return h, false // a pod without an owner whose name is not known yet

@@ -4,20 +4,18 @@ package operate
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/shuntmesh/shunt/internal/ca/kubesecret"
+	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/events"
+	"github.com/shuntmesh/shunt/internal/kubeapi"
 )
 
 // Clients are the parts of the API that the webhook uses.
@@ -26,7 +24,7 @@ type Clients struct {
 	Registrations Registrations
 	Leases        Leases // of the system namespace
 	Namespaces    NamespaceReader
-	Events        func(namespace string) EventWriter
+	Events        func(namespace string) events.Writer
 	Pods          func(namespace string) PodLister
 	Version       func(ctx context.Context) ([]byte, error) // GET /version
 }
@@ -37,95 +35,54 @@ const qps = 20
 
 // Connect makes the clients: by the kubeconfig file, or as the pod's service
 // account when kubeconfig is empty. It makes no call.
-//
-// They stand on client-go's rest, with a scheme of the few groups that are used:
-// its ready-made typed clients register every group there is, which costs 10
-// MiB of binary and 9 MiB of memory.
 func Connect(kubeconfig, namespace string) (*Clients, error) {
-	config, err := restConfig(kubeconfig)
+	c, err := kubeapi.Connect(kubeapi.Options{
+		Kubeconfig: kubeconfig, UserAgent: contract.WebhookService, QPS: qps,
+		Schemes: []func(*runtime.Scheme) error{corev1.AddToScheme, admissionregistrationv1.AddToScheme, coordinationv1.AddToScheme},
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read how to reach the API server (outside a cluster, set --kubeconfig): %w", err)
+		return nil, err
 	}
-	config = rest.AddUserAgent(config, "shunt-webhook")
-	config.QPS, config.Burst = qps, 2*qps
-	client, err := rest.HTTPClientFor(config)
+	meta, err := c.Metadata()
 	if err != nil {
-		return nil, fmt.Errorf("make a client of the API server: %w", err)
+		return nil, err
 	}
-	c, err := newConnector(config, client)
-	if err != nil {
-		return nil, fmt.Errorf("make a client of the API server: %w", err)
-	}
-	return c.clients(namespace)
+	return clients(c, meta.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")), namespace)
 }
 
-func restConfig(kubeconfig string) (*rest.Config, error) {
-	if kubeconfig == "" {
-		return rest.InClusterConfig()
-	}
-	return clientcmd.BuildConfigFromFlags("", kubeconfig)
-}
-
-// connector makes the clients of one API server; they share its connections.
-type connector struct {
-	config     *rest.Config
-	client     *http.Client
-	codecs     serializer.CodecFactory
-	parameters runtime.ParameterCodec
-	err        error // the first of group
-}
-
-func newConnector(config *rest.Config, client *http.Client) (*connector, error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, admissionregistrationv1.AddToScheme, coordinationv1.AddToScheme} {
-		if err := add(scheme); err != nil {
+func clients(c *kubeapi.Connection, namespaces NamespaceReader, namespace string) (*Clients, error) {
+	core := corev1.SchemeGroupVersion
+	var groups []kubeapi.Group
+	for _, gv := range []schema.GroupVersion{core, core, core, admissionregistrationv1.SchemeGroupVersion, coordinationv1.SchemeGroupVersion} {
+		group, err := c.Group(gv)
+		if err != nil {
 			return nil, err
 		}
+		groups = append(groups, group)
 	}
-	return &connector{config: config, client: client, codecs: serializer.NewCodecFactory(scheme), parameters: runtime.NewParameterCodec(scheme)}, nil
-}
-
-func (c *connector) clients(namespace string) (*Clients, error) {
-	core := corev1.SchemeGroupVersion
-	secrets, events, pods := c.group(core), c.group(core), c.group(core)
-	admission, coordination := c.group(admissionregistrationv1.SchemeGroupVersion), c.group(coordinationv1.SchemeGroupVersion)
-	if c.err != nil {
-		return nil, c.err
-	}
-	meta, err := metadata.NewForConfigAndClient(c.config, c.client)
-	if err != nil {
-		return nil, fmt.Errorf("make a client of metadata: %w", err)
-	}
+	secrets, written, pods, admission, coordination := groups[0], groups[1], groups[2], groups[3], groups[4]
 	return &Clients{
-		Secrets:       resource[corev1.Secret, *corev1.Secret]{secrets, "secrets", namespace, c.parameters},
-		Registrations: resource[registration, *registration]{admission, "mutatingwebhookconfigurations", "", c.parameters},
-		Leases:        resource[coordinationv1.Lease, *coordinationv1.Lease]{coordination, "leases", namespace, c.parameters},
-		Namespaces:    meta.Resource(core.WithResource("namespaces")),
-		Events: func(namespace string) EventWriter {
-			return resource[corev1.Event, *corev1.Event]{events, "events", namespace, c.parameters}
+		Secrets:       kubeapi.NewResource[corev1.Secret](secrets, "secrets", namespace),
+		Registrations: kubeapi.NewResource[registration](admission, "mutatingwebhookconfigurations", ""),
+		Leases:        kubeapi.NewResource[coordinationv1.Lease](coordination, "leases", namespace),
+		Namespaces:    namespaces,
+		Events: func(namespace string) events.Writer {
+			return kubeapi.NewResource[corev1.Event](written, "events", namespace)
 		},
 		Pods: func(namespace string) PodLister {
-			return podLister{resource[corev1.Pod, *corev1.Pod]{pods, "pods", namespace, c.parameters}}
+			return podLister{kubeapi.NewResource[corev1.Pod](pods, "pods", namespace)}
 		},
-		Version: func(ctx context.Context) ([]byte, error) {
-			return secrets.Get().AbsPath("/version").Do(ctx).Raw()
-		},
+		Version: func(ctx context.Context) ([]byte, error) { return secrets.Get(ctx, "/version") },
 	}, nil
 }
 
-// group returns a client of one API group, with a rate of its own. It leaves
-// the first error in c.err.
-func (c *connector) group(gv schema.GroupVersion) *rest.RESTClient {
-	config := rest.CopyConfig(c.config)
-	config.GroupVersion = &gv
-	config.NegotiatedSerializer = c.codecs.WithoutConversion()
-	config.APIPath = "/apis"
-	if gv.Group == "" {
-		config.APIPath = "/api"
-	}
-	client, err := rest.RESTClientForConfigAndClient(config, c.client)
-	if err != nil && c.err == nil {
-		c.err = fmt.Errorf("make a client of %s: %w", gv, err)
-	}
-	return client
+// podLister lists pods; nothing else of them is asked for.
+type podLister struct {
+	kubeapi.Resource[corev1.Pod, *corev1.Pod]
+}
+
+// List reads one page of pods.
+func (p podLister) List(ctx context.Context, o metav1.ListOptions) (*corev1.PodList, error) {
+	out := new(corev1.PodList)
+	return out, p.ListInto(ctx, o, out)
 }

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/events"
 )
 
 // GuardPath is where the control listener serves a Guard's report.
@@ -56,7 +57,7 @@ type GuardOptions struct {
 	// Lacks says why the pod should have a proxy and has none, "" when all is
 	// well.
 	Lacks  func(ctx context.Context, pod *corev1.Pod) string
-	Record func(Happening)
+	Record func(events.Happening)
 	Log    *slog.Logger
 }
 
@@ -194,7 +195,7 @@ func (g *Guard) tell(pod *corev1.Pod, why string, r *Report) {
 		return
 	}
 	r.Pods = append(r.Pods, Finding{Namespace: pod.Namespace, Pod: pod.Name, Why: why})
-	g.options.Record(Happening{
+	g.options.Record(events.Happening{
 		Object: corev1.ObjectReference{
 			APIVersion: "v1", Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID,
 		},

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,7 @@ import (
 	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/events"
 	"github.com/shuntmesh/shunt/webhook/operate"
 )
 
@@ -83,7 +85,7 @@ type guarded struct {
 	*fake.Clientset
 	pods     *pods
 	mu       sync.Mutex
-	recorded []operate.Happening
+	recorded []events.Happening
 }
 
 func newGuarded(t *testing.T) *guarded {
@@ -102,7 +104,7 @@ func (g *guarded) replica(ctx context.Context, name string) *operate.Guard {
 			}
 			return ""
 		},
-		Record: func(h operate.Happening) {
+		Record: func(h events.Happening) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			g.recorded = append(g.recorded, h)
@@ -271,4 +273,29 @@ func TestGuardTriesAgain(t *testing.T) {
 			t.Errorf("report %+v", got)
 		}
 	})
+}
+
+// metric sums the values of one counter over its labels.
+func metric(t *testing.T, name string, collectors []prometheus.Collector) float64 {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors...)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, found := 0.0, false
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		found = true
+		for _, m := range f.GetMetric() {
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	if !found {
+		t.Fatalf("no metric %s", name)
+	}
+	return sum
 }

@@ -15,6 +15,9 @@ import (
 // leaseName is the Lease that the guard holds.
 const leaseName = "shunt-webhook-guard"
 
+// releaseTimeout bounds the last call of a replica that stops.
+const releaseTimeout = 2 * time.Second
+
 // Leases is what is asked of the API server about Leases of the system
 // namespace.
 type Leases interface {
@@ -54,7 +57,7 @@ func hold(ctx context.Context, leases Leases, me string, life time.Duration, now
 
 // release lets another replica hold the lease at once.
 func release(ctx context.Context, leases Leases, me string) error {
-	ctx, cancel := context.WithTimeout(ctx, lastWords)
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
 	lease, err := leases.Get(ctx, leaseName, metav1.GetOptions{})
 	if err != nil {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package operate
+// Package events tells of happenings in Events of Kubernetes, beside the work
+// that they tell of: what is alike becomes one Event with a count, nothing waits
+// for the API server, and what can't be written is counted.
+package events
 
 import (
 	"context"
@@ -12,11 +15,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
-
-	"github.com/shuntmesh/shunt/internal/contract"
 )
 
 const (
@@ -27,12 +27,15 @@ const (
 	// Deployment of a thousand pods costs a few calls.
 	flushPeriod = 5 * time.Second
 
+	// callTimeout bounds one call of the API server.
+	callTimeout = 10 * time.Second
+
 	// lastWords is how long the recorder writes on after its context has ended.
 	lastWords = 2 * time.Second
 )
 
-// EventWriter is what is asked of the API server about Events of one namespace.
-type EventWriter interface {
+// Writer is what is asked of the API server about Events of one namespace.
+type Writer interface {
 	Create(ctx context.Context, e *corev1.Event, o metav1.CreateOptions) (*corev1.Event, error)
 	Patch(ctx context.Context, name string, pt types.PatchType, data []byte, o metav1.PatchOptions, subresources ...string) (*corev1.Event, error)
 }
@@ -45,28 +48,35 @@ type Happening struct {
 	Message string // the same for happenings that are to be counted as one
 }
 
-// Recorder writes Events beside the work that they tell of: nothing waits for
-// it. What it can't write is counted.
+// Options is what a Recorder is made of. All fields but UID are needed.
+type Options struct {
+	Component string // who reports, such as shunt-webhook
+	Metrics   string // what the names of the metrics begin with, such as shunt_webhook
+	// Writer bounds its own rate: while it makes the recorder wait, the queue
+	// fills.
+	Writer func(namespace string) Writer
+	// UID finds the uid of a pod that had none when it was recorded; "" is none.
+	UID func(context.Context, corev1.ObjectReference) types.UID
+	Log *slog.Logger
+}
+
+// Recorder writes Events. Record may be called from anywhere.
 type Recorder struct {
-	writer  func(namespace string) EventWriter
-	pods    func(namespace string) PodLister
-	log     *slog.Logger
+	options Options
 	queue   chan Happening
 	written prometheus.Counter
 	lost    *prometheus.CounterVec
 }
 
-// NewRecorder returns a recorder; Run writes. The writer bounds its own rate:
-// while it makes the recorder wait, the queue fills. pods is asked for the uid of
-// a pod that had none yet when it was reviewed.
-func NewRecorder(writer func(namespace string) EventWriter, pods func(namespace string) PodLister, log *slog.Logger) *Recorder {
+// New returns a recorder; Run writes.
+func New(o Options) *Recorder {
 	r := &Recorder{
-		writer: writer, pods: pods, log: log, queue: make(chan Happening, queueLength),
+		options: o, queue: make(chan Happening, queueLength),
 		written: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "shunt_webhook_events_written_total", Help: "Calls that created an Event or raised its count.",
+			Name: o.Metrics + "_events_written_total", Help: "Calls that created an Event or raised its count.",
 		}),
 		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "shunt_webhook_events_lost_total", Help: "Happenings that no Event tells of: the queue was full, or the API server did not take it.",
+			Name: o.Metrics + "_events_lost_total", Help: "Happenings that no Event tells of: the queue was full, or the API server did not take it.",
 		}, []string{"why"}),
 	}
 	r.lost.WithLabelValues(lostToQueue)
@@ -125,7 +135,7 @@ func (r *Recorder) finish(ctx context.Context, book *book) {
 // has no uid yet it is written with the next flush.
 func (r *Recorder) note(ctx context.Context, book *book, h Happening) {
 	entry, first := book.note(h, time.Now())
-	if first && (!unborn(h.Object) || book.entries[h] == nil) {
+	if first && (!r.unborn(h.Object) || book.entries[h] == nil) {
 		r.create(ctx, entry)
 	}
 }
@@ -144,18 +154,18 @@ func (r *Recorder) create(ctx context.Context, e *entry) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	object := e.happening.Object
-	if unborn(object) {
-		object.UID = r.uid(ctx, object)
+	if r.unborn(object) {
+		object.UID = r.options.UID(ctx, object)
 	}
 	count := e.count
-	event, err := r.writer(object.Namespace).Create(ctx, &corev1.Event{
+	event, err := r.options.Writer(object.Namespace).Create(ctx, &corev1.Event{
 		ObjectMeta:          metav1.ObjectMeta{Namespace: object.Namespace, Name: eventName(object.Name)},
 		InvolvedObject:      object,
 		Type:                e.happening.Type,
 		Reason:              e.happening.Reason,
 		Message:             e.happening.Message,
-		Source:              corev1.EventSource{Component: contract.WebhookService},
-		ReportingController: contract.WebhookService,
+		Source:              corev1.EventSource{Component: r.options.Component},
+		ReportingController: r.options.Component,
 		FirstTimestamp:      metav1.NewTime(e.first),
 		LastTimestamp:       metav1.NewTime(e.last),
 		Count:               count,
@@ -168,26 +178,11 @@ func (r *Recorder) create(ctx context.Context, e *entry) {
 	r.written.Inc()
 }
 
-// unborn tells a pod as its review knows it: the API server gives it its uid only
-// when it stores it.
-func unborn(object corev1.ObjectReference) bool { return object.Kind == "Pod" && object.UID == "" }
-
-// uid is that of a pod by now, without which "kubectl describe" does not show its
-// Event; "kubectl get events" does. There is none when the pod was refused by
-// somebody else, or has gone.
-func (r *Recorder) uid(ctx context.Context, pod corev1.ObjectReference) types.UID {
-	found, err := r.pods(pod.Namespace).List(ctx, metav1.ListOptions{
-		FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, pod.Name).String(), Limit: 1,
-	})
-	switch {
-	case err != nil:
-		r.log.Warn("read uid of pod for its Event", "err", err, "namespace", pod.Namespace, "pod", pod.Name)
-		return ""
-	case len(found.Items) == 0:
-		return ""
-	default:
-		return found.Items[0].UID
-	}
+// unborn tells a pod as its review knows it, whose uid can be found later: the API
+// server gives it one only when it stores it. Without, "kubectl describe" does not
+// show its Event; "kubectl get events" does.
+func (r *Recorder) unborn(object corev1.ObjectReference) bool {
+	return r.options.UID != nil && object.Kind == "Pod" && object.UID == ""
 }
 
 // raise writes the count. An Event that has expired meanwhile is made anew.
@@ -196,7 +191,7 @@ func (r *Recorder) raise(ctx context.Context, e *entry) {
 	defer cancel()
 	count := e.count
 	patch := fmt.Appendf(nil, `{"count":%d,"lastTimestamp":%q}`, count, e.last.UTC().Format(time.RFC3339))
-	_, err := r.writer(e.happening.Object.Namespace).Patch(patchCtx, e.name, types.MergePatchType, patch, metav1.PatchOptions{})
+	_, err := r.options.Writer(e.happening.Object.Namespace).Patch(patchCtx, e.name, types.MergePatchType, patch, metav1.PatchOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		e.name = ""
@@ -214,7 +209,7 @@ func (r *Recorder) raise(ctx context.Context, e *entry) {
 func (r *Recorder) lose(e *entry, err error) {
 	r.lost.WithLabelValues(lostToError).Add(float64(e.count - e.written))
 	e.written = e.count
-	r.log.Warn("write Event", "err", err, "namespace", e.happening.Object.Namespace, "object", e.happening.Object.Name, "reason", e.happening.Reason)
+	r.options.Log.Warn("write Event", "err", err, "namespace", e.happening.Object.Namespace, "object", e.happening.Object.Name, "reason", e.happening.Reason)
 }
 
 // eventName is unlike any other replica's. An object's name may be as long as

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package operate_test
+package events_test
 
 import (
 	"context"
@@ -21,21 +21,21 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/shuntmesh/shunt/webhook/operate"
+	"github.com/shuntmesh/shunt/internal/events"
 )
 
-// events is an API server that takes Events. It stores copies, and gives out
+// api is an API server that takes Events. It stores copies, and gives out
 // copies.
-type events struct {
+type api struct {
 	mu      sync.Mutex
 	stored  map[string]*corev1.Event
 	calls   int
 	err     error
 	blocked chan struct{} // when set, calls wait for it to be closed
-	pods    podsByName
+	uid     func(context.Context, corev1.ObjectReference) types.UID
 }
 
-func (e *events) Create(_ context.Context, event *corev1.Event, _ metav1.CreateOptions) (*corev1.Event, error) {
+func (e *api) Create(_ context.Context, event *corev1.Event, _ metav1.CreateOptions) (*corev1.Event, error) {
 	if e.blocked != nil {
 		<-e.blocked
 	}
@@ -49,7 +49,7 @@ func (e *events) Create(_ context.Context, event *corev1.Event, _ metav1.CreateO
 	return event, nil
 }
 
-func (e *events) Patch(_ context.Context, name string, pt types.PatchType, data []byte, _ metav1.PatchOptions, _ ...string) (*corev1.Event, error) {
+func (e *api) Patch(_ context.Context, name string, pt types.PatchType, data []byte, _ metav1.PatchOptions, _ ...string) (*corev1.Event, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.calls++
@@ -63,7 +63,7 @@ func (e *events) Patch(_ context.Context, name string, pt types.PatchType, data 
 	return event.DeepCopy(), json.Unmarshal(data, event)
 }
 
-func (e *events) only(t *testing.T) *corev1.Event {
+func (e *api) only(t *testing.T) *corev1.Event {
 	t.Helper()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -76,28 +76,31 @@ func (e *events) only(t *testing.T) *corev1.Event {
 	return nil
 }
 
-func (e *events) called() int {
+func (e *api) called() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.calls
 }
 
-func (e *events) expire() {
+func (e *api) expire() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	clear(e.stored)
 }
 
-func (e *events) count() int {
+func (e *api) count() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.stored)
 }
 
-func startRecorder(t *testing.T, e *events) (r *operate.Recorder, stop func()) {
+func startRecorder(t *testing.T, e *api) (r *events.Recorder, stop func()) {
 	t.Helper()
 	e.stored = map[string]*corev1.Event{}
-	r = operate.NewRecorder(func(string) operate.EventWriter { return e }, func(string) operate.PodLister { return e.pods }, slog.New(slog.DiscardHandler))
+	r = events.New(events.Options{
+		Component: "shunt-webhook", Metrics: "shunt_webhook",
+		Writer: func(string) events.Writer { return e }, UID: e.uid, Log: slog.New(slog.DiscardHandler),
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
@@ -109,8 +112,8 @@ func startRecorder(t *testing.T, e *events) (r *operate.Recorder, stop func()) {
 	}
 }
 
-func happening(owner string) operate.Happening {
-	return operate.Happening{
+func happening(owner string) events.Happening {
+	return events.Happening{
 		Object: corev1.ObjectReference{Kind: "ReplicaSet", APIVersion: "apps/v1", Namespace: "shop", Name: owner, UID: types.UID("uid-" + owner)},
 		Type:   corev1.EventTypeNormal, Reason: "Injected", Message: "because",
 	}
@@ -143,7 +146,7 @@ func metric(t *testing.T, name string, collectors []prometheus.Collector) float6
 
 func TestEventsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &events{}
+		e := &api{}
 		r, stop := startRecorder(t, e)
 		defer stop()
 		for range 100 {
@@ -151,7 +154,7 @@ func TestEventsAreCounted(t *testing.T) {
 		}
 		synctest.Wait()
 		first := e.only(t)
-		if first.Count != 1 || first.InvolvedObject.UID != "uid-web" || first.Namespace != "shop" || !strings.HasPrefix(first.Name, "web.") || first.Reason != "Injected" || first.Message != "because" {
+		if first.Count != 1 || first.InvolvedObject.UID != "uid-web" || first.Namespace != "shop" || !strings.HasPrefix(first.Name, "web.") || first.Reason != "Injected" || first.ReportingController != "shunt-webhook" || first.Message != "because" {
 			t.Errorf("first Event %+v", first)
 		}
 		pass(10 * time.Second)
@@ -173,7 +176,7 @@ func TestEventsAreCounted(t *testing.T) {
 
 func TestEventThatExpiredIsMadeAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &events{}
+		e := &api{}
 		r, stop := startRecorder(t, e)
 		defer stop()
 		r.Record(happening("web"))
@@ -191,7 +194,7 @@ func TestEventThatExpiredIsMadeAnew(t *testing.T) {
 // lost is counted.
 func TestFullQueueIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &events{blocked: make(chan struct{})}
+		e := &api{blocked: make(chan struct{})}
 		r, stop := startRecorder(t, e)
 		start := time.Now()
 		r.Record(happening("first")) // its call hangs
@@ -215,7 +218,7 @@ func TestFullQueueIsCounted(t *testing.T) {
 
 func TestEventThatIsNotTakenIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &events{err: errors.New("forbidden")}
+		e := &api{err: errors.New("forbidden")}
 		r, stop := startRecorder(t, e)
 		defer stop()
 		r.Record(happening("web"))
@@ -232,7 +235,7 @@ func TestEventThatIsNotTakenIsCounted(t *testing.T) {
 
 func TestNamesFit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &events{}
+		e := &api{}
 		r, stop := startRecorder(t, e)
 		defer stop()
 		r.Record(happening(strings.Repeat("x", 253)))
@@ -241,4 +244,9 @@ func TestNamesFit(t *testing.T) {
 			t.Errorf("name of %d bytes, at most 253 are allowed", len(name))
 		}
 	})
+}
+
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
