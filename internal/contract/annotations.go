@@ -24,7 +24,7 @@ func SystemNamespaces() []string {
 	return []string{"kube-system", "kube-public", "kube-node-lease", SystemNamespace}
 }
 
-// AnnotationNode is written on a Node by its agent: JSON, see cni/agent.
+// AnnotationNode is written on a Node by its agent: JSON of a Node.
 const AnnotationNode = "shunt.dev/node"
 
 // AnnotationPrefix is that of every annotation and label of ours.
