@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/redirect/backends"
+)
+
+const (
+	// detectPause is the time between two attempts to find a backend that works:
+	// modules may be loaded later.
+	detectPause = 15 * time.Second
+	// uninstallPause is the time between two attempts to uninstall.
+	uninstallPause = 5 * time.Second
+	// uninstallTimeout bounds one of them, and goneTimeout the question whether to:
+	// the kubelet gives us 30 s in all.
+	uninstallTimeout = 15 * time.Second
+	goneTimeout      = 5 * time.Second
+)
+
+// Installer keeps the plugin in place on the node.
+type Installer interface {
+	// Run keeps it in place until ctx ends, and leaves everything then. It may be
+	// called again after it has returned.
+	Run(ctx context.Context) error
+	// Uninstall takes it away, after Run has returned: first what calls it.
+	Uninstall(ctx context.Context) error
+}
+
+// repairer keeps the pods of the node captured.
+type repairer interface {
+	Run(ctx context.Context) error
+	// Remove takes the rules from them, after Run has returned.
+	Remove(ctx context.Context) (removed int, err error)
+}
+
+// wishes say what is asked of all agents.
+type wishes interface {
+	Uninstall() string // "" for nothing
+	Changed() <-chan struct{}
+	Gone(ctx context.Context, timeout time.Duration) (bool, error)
+}
+
+// keeper makes the node as it is wished to be: with the plugin and with captured
+// pods, or without.
+type keeper struct {
+	want      string // a backend's name, or backends.Auto
+	detect    func(context.Context) ([]backends.Detected, error)
+	installer func(backend string) Installer
+	repairer  func(backend string) repairer
+	wishes    wishes
+	forget    func(context.Context) error // what was said of the node
+	state     *state
+	log       *slog.Logger
+}
+
+// run works until ctx ends. Then all stays in place, unless the agents are
+// being uninstalled.
+func (k *keeper) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if what := k.wishes.Uninstall(); what != "" {
+			k.remove(ctx, what)
+			continue
+		}
+		if err := k.keep(ctx); err != nil {
+			return err
+		}
+	}
+	k.leave(context.WithoutCancel(ctx))
+	return nil
+}
+
+// keep returns when ctx ends, or something else is wished.
+func (k *keeper) keep(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() {
+		if k.until(ctx, func(wish string) bool { return wish != "" }) {
+			cancel()
+		}
+	})
+	c := k.choose(ctx)
+	if c.backend == "" {
+		return nil
+	}
+	return join(ctx, k.installer(c.backend).Run, k.repairer(c.backend).Run)
+}
+
+// until returns true when a wish of that kind is there, false when ctx ends.
+func (k *keeper) until(ctx context.Context, is func(wish string) bool) bool {
+	for !is(k.wishes.Uninstall()) {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-k.wishes.Changed():
+		}
+	}
+	return true
+}
+
+// choose tries until a backend works. Without one nothing is installed: a pod
+// had better wait with its validator's message than fail in the runtime.
+func (k *keeper) choose(ctx context.Context) choice {
+	for {
+		found, err := k.detect(ctx)
+		if ctx.Err() != nil {
+			return choice{}
+		}
+		c := choose(k.want, found)
+		if err != nil {
+			c = choice{reason: "the backends can't be tried: " + oneLine(err.Error())}
+		}
+		k.state.setChoice(c)
+		if c.backend != "" {
+			k.log.Info("chose backend", "backend", c.backend, "reason", c.reason)
+			return c
+		}
+		k.log.Error("choose backend", "reason", c.reason, "pause", detectPause.String())
+		if !sleep(ctx, detectPause) {
+			return choice{}
+		}
+	}
+}
+
+// remove uninstalls what the wish says, answers, and returns when another is
+// there or ctx ends. The order leaves no pod half captured: nobody repairs any
+// more, no new pod is captured, and then the rules go.
+func (k *keeper) remove(ctx context.Context, what string) {
+	for ctx.Err() == nil && k.wishes.Uninstall() == what {
+		if err := k.uninstall(ctx, what == contract.UninstallRules); err != nil {
+			k.log.Error("uninstall", "err", err, "pause", uninstallPause.String())
+			k.state.setPlugin(err)
+			sleep(ctx, uninstallPause)
+			continue
+		}
+		k.until(ctx, func(wish string) bool { return wish != what })
+	}
+}
+
+func (k *keeper) uninstall(ctx context.Context, rules bool) error {
+	ctx, cancel := context.WithTimeout(ctx, uninstallTimeout)
+	defer cancel()
+	if err := k.installer("").Uninstall(ctx); err != nil {
+		return fmt.Errorf("uninstall plugin: %w", err)
+	}
+	k.log.Info("uninstalled the plugin")
+	said := ""
+	if rules {
+		removed, err := k.repairer("").Remove(ctx)
+		if err != nil {
+			return err
+		}
+		k.log.Info("removed the rules of pods", "pods", removed)
+		said = contract.NodeRemoved
+	}
+	k.state.update(func(n *contract.Node) { n.Plugin, n.Rules = contract.NodeUninstalled, said })
+	return nil
+}
+
+// leave decides what becomes of the node when the agent ends. An update, a drain
+// or an eviction leaves everything; so does not knowing.
+func (k *keeper) leave(ctx context.Context) {
+	gone, err := k.wishes.Gone(ctx, goneTimeout)
+	switch {
+	case err != nil:
+		k.log.Warn("leave the plugin in place, since it can't be known whether the agents are being uninstalled", "err", err)
+		return
+	case !gone:
+		k.log.Info("leave the plugin in place: the DaemonSet is there")
+		return
+	}
+	if k.state.get().Plugin != contract.NodeUninstalled {
+		if err := k.uninstall(ctx, false); err != nil {
+			k.log.Error("uninstall", "err", err)
+			return
+		}
+	}
+	if err := k.forget(ctx); err != nil {
+		k.log.Warn("forget the node", "err", err)
+	}
+}
+
+// join runs the parts until ctx ends or one of them fails, which ends the
+// others, and returns all their errors.
+func join(ctx context.Context, parts ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(parts))
+	var running sync.WaitGroup
+	for i, part := range parts {
+		running.Go(func() {
+			if errs[i] = part(ctx); errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+// sleep reports whether d has passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
