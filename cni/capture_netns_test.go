@@ -121,13 +121,9 @@ func outside() error {
 // TestOtherPods leaves a pod that is not injected, or captures itself, as it is.
 func TestOtherPods(t *testing.T) {
 	for _, example := range []string{"not-injected", "init-container", "no-interception"} {
-		pod := newPod(t, true)
-		begin := time.Now()
+		pod := newPod(t, false)
 		if got := (invocation{verb: "ADD", stdin: stdinOf(t, example), netns: pod, real: true}).run(t); got.code != 0 {
 			t.Errorf("%s: exit code %d, %s", example, got.code, got.stdout)
-		}
-		if took := time.Since(begin); took > loopbackTimeout/2 {
-			t.Errorf("%s: it took %v: it waited for the loopback interface", example, took)
 		}
 		in(t, pod, func() error {
 			for _, b := range backends.All() {
@@ -139,9 +135,6 @@ func TestOtherPods(t *testing.T) {
 		})
 	}
 }
-
-// loopbackTimeout is the plugin's own bound.
-const loopbackTimeout = time.Second
 
 // TestLoopbackPlugin may run beside the plugin, as containerd lets it: it sets
 // the interface up and refuses any address on it that is not a loopback address.
