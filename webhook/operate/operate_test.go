@@ -142,12 +142,14 @@ func TestCAIsReplacedBeforeItsEnd(t *testing.T) {
 func TestCAThatCantBeReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, registration())
+		var denied atomic.Bool
+		c.PrependReactor("update", "secrets", func(k8stesting.Action) (bool, runtime.Object, error) {
+			return denied.Load(), nil, apierrors.NewForbidden(schema.GroupResource{}, contract.CASecret, errors.New("no right"))
+		})
 		k := c.replica()
 		pass(time.Minute)
 		c.expiring(time.Now().Add(ca.RenewBefore - time.Hour))
-		c.PrependReactor("update", "secrets", func(k8stesting.Action) (bool, runtime.Object, error) {
-			return true, nil, apierrors.NewForbidden(schema.GroupResource{}, contract.CASecret, errors.New("no right"))
-		})
+		denied.Store(true)
 		pass(time.Hour)
 		c.trusted(k, c.bundle())
 		if n := c.updates(); n > 70 {
