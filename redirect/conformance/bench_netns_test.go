@@ -33,16 +33,20 @@ type contender struct {
 func contenders() []contender {
 	out := []contender{{name: "none"}}
 	for _, s := range subjects() {
-		out = append(out, contender{s.name, func(ctx context.Context, p redirect.Plan) error {
-			_, err := s.backend.Apply(ctx, p)
-			return err
-		}})
+		out = append(out, contender{s.name, applyOf(s)})
 	}
 	return append(
 		out,
 		contender{"per-rule-nft", perRule{"-nft"}.apply},
 		contender{"per-rule-legacy", perRule{"-legacy"}.apply},
 	)
+}
+
+func applyOf(s subject) func(context.Context, redirect.Plan) error {
+	return func(ctx context.Context, p redirect.Plan) error {
+		_, err := s.backend.Apply(ctx, p)
+		return err
+	}
 }
 
 // measured are the figures of one contender, one value for each turn.
