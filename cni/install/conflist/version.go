@@ -9,14 +9,9 @@ import (
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/version"
-)
 
-// Versions returns the versions of the CNI specification that our plugin has to
-// speak: all that this version of libcni knows, from the first that has lists of
-// plugins.
-func Versions() []string {
-	return version.VersionsStartingFrom("0.3.0").SupportedVersions()
-}
+	"github.com/shuntmesh/shunt/cni/conf"
+)
 
 // checkVersion finds out whether our plugin speaks each version that a runtime
 // could choose for the list. A runtime takes the highest that it knows, and it may
@@ -26,7 +21,7 @@ func checkVersion(text []byte) error {
 	if err != nil {
 		return err
 	}
-	known, usable := Versions(), false
+	known, usable := conf.Versions(), false
 	for _, v := range offered {
 		switch {
 		case slices.Contains(known, v):
