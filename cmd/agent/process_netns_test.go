@@ -22,7 +22,8 @@ import (
 
 const mib = 1 << 20
 
-// capabilities are those of the manifest. setpriv leaves nothing else in the
+// capabilities are those of the manifest but DAC_OVERRIDE, which is for nodes
+// where the folders of CNI are not root's. setpriv leaves nothing else in the
 // bounding set, so that root has them and no more.
 const capabilities = "-all,+net_admin,+net_raw,+sys_admin,+sys_ptrace"
 
