@@ -29,6 +29,7 @@ type options struct {
 	image, pullPolicy     string
 	pullSecrets           []string
 	discovery             string
+	capture               string
 	linger                time.Duration
 	nativeSidecars        string
 	istioCompat           bool
@@ -78,6 +79,8 @@ func (o *options) injectFlags(f *flag.FlagSet) {
 		o.pullSecrets = append(o.pullSecrets, s)
 		return nil
 	})
+	f.StringVar(&o.capture, "capture", contract.InterceptionInit,
+		"who redirects a pod's traffic: init, a container of the pod's own that needs NET_ADMIN, or cni, the node (shunt-node has to run on every node)")
 	f.StringVar(&o.nativeSidecars, "native-sidecars", sidecarsAuto,
 		"on, off, or auto: on from Kubernetes 1.29, by the API server's version (choose off while a node is older)")
 	f.BoolVar(&o.istioCompat, "istio-compat", false, "honour Istio's switches that turn injection on too; the registration needs its entries as well (manifests/overlays/istio-compat)")
@@ -115,6 +118,9 @@ func (o options) check(rest []string) error {
 	if err := oneOf("image-pull-policy", o.pullPolicy, policies...); err != nil {
 		return err
 	}
+	if err := oneOf("capture", o.capture, contract.InterceptionInit, contract.InterceptionCNI); err != nil {
+		return err
+	}
 	if err := oneOf("native-sidecars", o.nativeSidecars, sidecarsAuto, sidecarsOn, sidecarsOff); err != nil {
 		return err
 	}
@@ -149,6 +155,7 @@ func (o options) inject(discoveryCA string, native bool) inject.Options {
 		DiscoveryAddress: o.discovery,
 		DiscoveryCA:      discoveryCA,
 		Version:          version.Version,
+		Interception:     o.capture,
 		ClassicSidecars:  o.nativeSidecars == sidecarsOff || o.nativeSidecars == sidecarsAuto && !native,
 		IstioCompat:      o.istioCompat,
 		Never:            o.never,

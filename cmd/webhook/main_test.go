@@ -36,6 +36,8 @@ func TestParse(t *testing.T) {
 		{"--discovery-address=", ""},
 		{"--log-level=loud", "log-level"},
 		{"--native-sidecars=maybe", `"maybe" is unknown (allowed: auto, on, off)`},
+		{"--capture=ebpf", `read --capture: "ebpf" is unknown (allowed: init, cni)`},
+		{"--capture=cni", ""},
 		{"--never-inject=app==,", "a label selector such as app=web"},
 		{"--always-inject=", "would match every pod"},
 		{"--image-pull-secret=Not_A_Name", `"Not_A_Name" is no name of a Secret`},

@@ -35,6 +35,11 @@ const PathWebhookConfig = "/config"
 // an injected pod may run as this user or group.
 const ProxyUID = 1337
 
+// ValidateUID is the uid and gid of the container that waits until a pod is
+// captured. It stands for every application's, so it is none that the rules
+// know: "nonroot" in distroless images.
+const ValidateUID = 65532
+
 // Names of Kubernetes objects that more than one component knows.
 const (
 	SystemNamespace     = "shunt-system"

@@ -92,7 +92,7 @@ func checkIDs(who, where string, uid, gid *int64) error {
 func checkNames(pod *corev1.Pod) error {
 	const hint = "(rename it, or set the label " + contract.LabelInject + ": " + contract.InjectDisabled + ")"
 	err := containersOf(pod, func(_ string, c corev1.Container) error {
-		if c.Name != contract.InitContainer {
+		if c.Name != contract.InitContainer && c.Name != contract.ValidateContainer {
 			return nil
 		}
 		return refuse(TakenName, "add containers: the pod has a container named %q, which is a name of the mesh %s", c.Name, hint)

@@ -5,6 +5,7 @@ package inject
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,6 +34,26 @@ func initContainer(pod *corev1.Pod, f form) corev1.Container {
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		VolumeMounts:             noTokenMount(pod),
 	}
+}
+
+// validateContainer waits until the node captures the pod, and proves it by
+// connections of its own. It runs as neither the proxy's uid nor its gid: what
+// becomes of the application's connections, only those of others can show.
+func validateContainer(pod *corev1.Pod, f form) corev1.Container {
+	return corev1.Container{
+		Name:                     contract.ValidateContainer,
+		Image:                    f.Options.Image,
+		ImagePullPolicy:          f.Options.PullPolicy,
+		Command:                  validateCommand(f),
+		Resources:                initResources(),
+		SecurityContext:          hardened(contract.ValidateUID),
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		VolumeMounts:             noTokenMount(pod),
+	}
+}
+
+func validateCommand(f form) []string {
+	return append([]string{"redirect", "validate"}, captureFlags(f.Capture)...)
 }
 
 // proxyContainer is the sidecar. As a native one (KEP-753) it is ready before
@@ -67,7 +88,16 @@ func proxyContainer(pod *corev1.Pod, f form) corev1.Container {
 // must not restart the proxy.
 const startAttempts = 600
 
+// proxyCommand runs the proxy. Where the node captures, what the proxy's own uid
+// alone can prove comes first: that its connections go past itself.
 func proxyCommand(f form) []string {
+	if f.byNode() {
+		return slices.Concat(validateCommand(f), []string{"--"}, runCommand(f))
+	}
+	return runCommand(f)
+}
+
+func runCommand(f form) []string {
 	command := []string{
 		"proxy", "run",
 		"--discovery-address", f.DiscoveryAddress,

@@ -83,6 +83,8 @@ func told(t testing.TB, words []string) inject.Options {
 		switch key {
 		case "classic":
 			o.ClassicSidecars = true
+		case "cni":
+			o.Interception = contract.InterceptionCNI
 		case "istio-compat":
 			o.IstioCompat = true
 		case "default":

@@ -24,6 +24,7 @@ type Options struct {
 	PullSecrets      []string          // names of Secrets that Image is pulled with; added to the pod's own
 	DiscoveryAddress string            // host:port; "" makes the proxy pass everything through
 	DiscoveryCA      string            // PEM bundle that the proxy trusts discovery by
+	Interception     string            // who captures: contract.InterceptionInit (as is "") or contract.InterceptionCNI
 	Version          string            // written into the status annotation
 
 	// ClassicSidecars is set where the cluster has no native sidecars (KEP-753;

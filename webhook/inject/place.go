@@ -29,26 +29,32 @@ func listsOf(pod *corev1.Pod) []containerList {
 // containerSteps puts our containers at their places.
 //
 // With native sidecars both stand in front of all init containers, which then
-// have a network that is captured and works. Without, the capture comes last,
-// so that init containers have the network that they would have had, and the
-// proxy is an ordinary container: the first one, when the application is to wait
-// for it, since the kubelet starts containers in order, each when the postStart
-// hook of the one before has returned.
+// have a network that is captured and works. Without, an init container that
+// captures comes last, so that the others have the network that they would have
+// had, and the proxy is an ordinary container: the first one, when the
+// application is to wait for it, since the kubelet starts containers in order,
+// each when the postStart hook of the one before has returned. Where the node
+// captures, the container that waits for it always comes first.
 func containerSteps(pod *corev1.Pod, f form, s *Status) ([]Operation, error) {
 	inits := list{listInit, len(pod.Spec.InitContainers)}
 	containers := list{listContainers, len(pod.Spec.Containers)}
 	own, shift := s.Own, 0
 	var steps []Operation
 	if f.redirects() {
-		at := 0
-		if !f.native {
+		first, at := initContainer(pod, f), 0
+		s.Interception = contract.InterceptionInit
+		switch {
+		case f.byNode():
+			first = validateContainer(pod, f)
+			s.Interception, s.Redirect = contract.InterceptionCNI, captureFlags(f.Capture)
+		case !f.native:
 			at = inits.length
-		} else if own != nil && own.List == listInit {
+		}
+		if own != nil && own.List == listInit {
 			shift = 1
 		}
-		s.Interception = contract.InterceptionInit
-		s.Containers = append(s.Containers, contract.InitContainer)
-		steps = append(steps, inits.insert(at, initContainer(pod, f)))
+		s.Containers = append(s.Containers, first.Name)
+		steps = append(steps, inits.insert(at, first))
 	}
 	s.Containers = append(s.Containers, contract.ProxyContainer)
 	to, at := proxyPlace(f, inits, containers)

@@ -148,7 +148,7 @@ func same(entry any, i int, list []any) any {
 func moved(pod, out *corev1.Pod) []string {
 	names := func(list []corev1.Container) (names []string) {
 		for _, c := range list {
-			if c.Name != contract.ProxyContainer && c.Name != contract.InitContainer {
+			if c.Name != contract.ProxyContainer && c.Name != contract.InitContainer && c.Name != contract.ValidateContainer {
 				names = append(names, c.Name)
 			}
 		}
