@@ -21,6 +21,7 @@ import (
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/backends"
 	"github.com/shuntmesh/shunt/redirect/netns"
+	"github.com/shuntmesh/shunt/redirect/validate"
 )
 
 // The exit codes.
@@ -32,16 +33,17 @@ const (
 )
 
 const (
-	verbApply   = "apply"
-	verbCheck   = "check"
-	verbRemove  = "remove"
-	verbPrint   = "print"
-	verbExplain = "explain"
-	verbDetect  = "detect"
+	verbApply    = "apply"
+	verbCheck    = "check"
+	verbRemove   = "remove"
+	verbValidate = "validate"
+	verbPrint    = "print"
+	verbExplain  = "explain"
+	verbDetect   = "detect"
 )
 
 func verbs() []string {
-	return []string{verbApply, verbCheck, verbRemove, verbPrint, verbExplain, verbDetect}
+	return []string{verbApply, verbCheck, verbRemove, verbValidate, verbPrint, verbExplain, verbDetect}
 }
 
 // actTimeout bounds what is asked of the kernel, which answers in milliseconds:
@@ -54,6 +56,10 @@ type Env struct {
 	Backends       []backends.Backend
 	// LookupEnv is os.LookupEnv; nil is an empty environment.
 	LookupEnv func(string) (string, bool)
+	// Owner is of this process's sockets.
+	Owner validate.Owner
+	// Exec becomes another program, with its arguments; it returns where it can't.
+	Exec func(argv []string) error
 }
 
 // Run executes a command line without the program's name, and returns the
@@ -82,6 +88,9 @@ func Run(ctx context.Context, args []string, env Env) int {
 	}
 	if err != nil {
 		return report(env, verb, ExitUsage, err)
+	}
+	if verb == verbValidate { // it waits for others, for as long as it was told
+		return c.validate(ctx, env)
 	}
 	return act(ctx, verb, c, env)
 }

@@ -221,7 +221,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"check --dry-run", []string{"dry-run"}},
 		{"remove -p 15001", []string{"not defined: -p"}},
 		{"print -o toml", []string{`"toml"`, "neither a format nor ports", "allowed: text, json, yaml, nft, iptables"}},
-		{"improve", []string{`unknown command "improve"`, "apply, check, remove, print, explain, detect"}},
+		{"improve", []string{`unknown command "improve"`, "apply, check, remove, validate, print, explain, detect"}},
 		{"", []string{"redirect apply"}},
 	}
 	for _, tt := range tests {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/backends"
@@ -25,12 +26,20 @@ type command struct {
 	format    string // of print, check, explain and detect
 	question  question
 	proxyUser string // $ENVOY_USER, which would name the uid
+	wait      time.Duration
+	program   []string // takes the place of validate
 }
 
 // parse reads the flags of a verb, and istio-iptables' environment variables
 // below them. It has no side effects.
 func parse(verb string, args []string, env Env) (command, error) {
 	c := command{Flags: flags.New(), format: formatText}
+	if verb == verbValidate {
+		var err error
+		if args, c.program, err = then(args); err != nil {
+			return command{}, err
+		}
+	}
 	if verb == verbExplain { // of a pod without annotations
 		c.Config.IncludeInboundPorts.All, c.Config.IncludeOutboundCIDRs.All = true, true
 	}
@@ -114,6 +123,9 @@ func (c *command) options(verb string) []flags.Option {
 	if verb == verbApply {
 		all = append(all, flags.Option{Long: "dry-run", Short: "n", Usage: "print the plan and change nothing", Set: flags.Switch(&c.dryRun)})
 		return append(all, c.Istio()...)
+	}
+	if verb == verbValidate {
+		return slices.Concat(all, c.validateOptions(), []flags.Option{c.ByName()}, c.Istio())
 	}
 	// No port list reads like a format, so a line for apply can be pasted.
 	i := slices.IndexFunc(all, func(o flags.Option) bool { return o.Short == "o" })

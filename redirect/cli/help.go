@@ -14,6 +14,9 @@ const overview = `redirect steers a pod's TCP connections to its proxy.
   redirect apply [flags]    make the network namespace match the flags; idempotent
   redirect check [flags]    read the rules back and name the first difference
   redirect remove [flags]   take all rules away; finding none is no error
+  redirect validate [flags] [-- program]
+                            wait until connections of its own go as the flags say,
+                            then become the program; needs no privilege
   redirect print [flags]    show the plan and change nothing
   redirect explain tcp ADDRESS:PORT [flags]
                             say which rule decides for a connection, each way
@@ -29,8 +32,9 @@ Port lists take ranges (9000-9010). A list that begins with + adds to the
 default, one with = replaces it, as does one with neither. What is not supported
 is refused by name. apply, check and remove need CAP_NET_ADMIN.
 
-Exit codes: 0 done, or as planned; 1 check found a difference; 2 the command
-line asks for something impossible; 3 the kernel refused, or a privilege is missing.
+Exit codes: 0 done, or as planned; 1 check or validate found a difference; 2 the
+command line asks for something impossible; 3 the kernel refused, or a privilege is
+missing.
 `
 
 // help lists a verb's flags: what works first, what is refused last.
@@ -40,7 +44,11 @@ func help(verb string) string {
 	if verb == verbExplain {
 		arguments = " tcp ADDRESS:PORT"
 	}
-	fmt.Fprintf(&b, "redirect %s%s [flags]\n\n", verb, arguments)
+	program := ""
+	if verb == verbValidate {
+		program = " [-- program]"
+	}
+	fmt.Fprintf(&b, "redirect %s%s [flags]%s\n\n", verb, arguments, program)
 	c := command{Flags: flags.New()}
 	for _, o := range c.options(verb) {
 		name := "--" + o.Long
