@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 BIN      := bin
 GO       ?= go
-BINARIES := proxy redirect cni webhook discovery shuntctl
+BINARIES := proxy redirect cni agent webhook discovery shuntctl
 LDFLAGS  := -s -w
 
 # Modules with code of ours: the product, the test cluster, the end-to-end tests,

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package manifests holds the Kubernetes objects of Shunt's control plane as a
-// kustomize base. `shuntctl install` applies what is embedded here; `kubectl
-// apply -k manifests/base` applies the same. It performs no I/O.
+// Package manifests holds the Kubernetes objects of Shunt, for kustomize: a base
+// with the control plane, a component with the part that runs on every node, and
+// overlays. `shuntctl install` applies what is embedded here; `kubectl apply -k`
+// applies the same. It performs no I/O.
 package manifests
 
 import "embed"
 
-// Base is the kustomize base, below the folder "base". The resources of its
-// kustomization.yaml are listed in the order in which they have to be applied.
+// Files are the kustomizations that shuntctl installs: the folders "base",
+// "components/node" and "overlays/cni". The resources of a kustomization.yaml are
+// listed in the order in which they have to be applied.
 //
-//go:embed base/*.yaml
-var Base embed.FS
+//go:embed base/*.yaml components/*/*.yaml overlays/cni/*.yaml
+var Files embed.FS

@@ -15,7 +15,7 @@ import (
 // The webhook's tests prove which pods its registration sends to it; they prove
 // it of what is installed only when the two are the same.
 func TestAdmissionIsTheOneThatTheWebhookTests(t *testing.T) {
-	installed, err := manifests.Base.ReadFile("base/admission.yaml")
+	installed, err := manifests.Files.ReadFile("base/admission.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,13 +13,8 @@ import (
 // capture says who redirects the traffic of pods; it is a pflag.Value.
 type capture string
 
-// String returns the flag's text; nothing said is init.
-func (c *capture) String() string {
-	if *c == "" {
-		return contract.InterceptionInit
-	}
-	return string(*c)
-}
+// String returns the flag's text.
+func (c *capture) String() string { return string(*c) }
 
 // Type names the flag's values in the help.
 func (c *capture) Type() string { return "capture" }

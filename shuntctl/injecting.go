@@ -39,7 +39,7 @@ func (f *injectFlags) addFiles(cmd *cobra.Command, usage string) {
 
 func (f *injectFlags) addDecision(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.options.ClassicSidecars, "classic-sidecars", false, "the cluster has no native sidecars (before Kubernetes 1.29)")
-	cmd.Flags().Var((*capture)(&f.options.Interception), "capture", "who redirects the pods' traffic, as the webhook's flag of that name has it: `init or cni`")
+	cmd.Flags().Var((*capture)(&f.options.Interception), "capture", "who redirects the pods' traffic, init or cni, as the webhook's flag of that name has it (default init)")
 	completeCapture(cmd)
 	cmd.Flags().BoolVar(&f.options.IstioCompat, "istio-compat", false, "Istio's labels turn injection on, as the webhook's flag of that name has it")
 }

@@ -5,6 +5,7 @@ package shuntctl
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,9 +28,16 @@ func newInstall(g *globals) *cobra.Command {
 		Short: "Install Shunt's control plane, or bring it up to this version",
 		Long: `Checks that the cluster can run Shunt and that its nodes can get the images,
 applies the manifests by server-side apply, and waits until the control plane
-works. Running it again changes nothing.`,
+works. Running it again changes nothing.
+
+--capture=init has a container of each pod redirect its traffic, which needs
+NET_ADMIN for a moment. --capture=cni has the nodes do it: an agent on each
+installs a CNI plugin, and no pod needs a privilege. A mesh can be changed from
+one to the other; pods keep the capture that they were created with.`,
 		Example: `  # images were loaded into every node (see: shuntctl images save)
   shuntctl install
+  # the nodes capture; pods need no capability
+  shuntctl install --capture=cni
   # nodes pull from a registry (see: shuntctl images push)
   shuntctl install --image-registry registry.example.com/mesh
   # read, or keep in git, what would be applied
@@ -37,7 +45,7 @@ works. Running it again changes nothing.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dryRun {
-				return g.render(o.Registry.Registry)
+				return g.render(install.Form{Registry: o.Registry.Registry, Capture: o.Capture})
 			}
 			ctx, cancel := withTimeout(cmd.Context(), timeout)
 			defer cancel()
@@ -50,10 +58,12 @@ works. Running it again changes nothing.`,
 			if err != nil {
 				return err
 			}
-			return g.print(result, func(w io.Writer) { g.installed(w, wait) })
+			return g.print(result, func(w io.Writer) { g.installed(w, result, wait) })
 		},
 	}
 	flags := cmd.Flags()
+	flags.Var((*capture)(&o.Capture), "capture", "who redirects the traffic of pods, init or cni (default: as installed, and init where nothing is)")
+	completeCapture(cmd)
 	flags.StringVar(&o.Registry.Registry, "image-registry", "", "`registry` that nodes pull the images from, with an optional path (default: nodes hold the images)")
 	flags.BoolVar(&o.Registry.PlainHTTP, "plain-http", false, "look the images up by HTTP (loopback is always HTTP)")
 	flags.DurationVar(&o.ImageWait, "image-wait", install.DefaultImageWait, "how long nodes may take to report images that were just loaded")
@@ -75,8 +85,10 @@ func newUninstall(g *globals) *cobra.Command {
 		Use:   "uninstall",
 		Short: "Remove Shunt's control plane and all that it made",
 		Long: `Removes the webhook configuration first, so that no pod is refused meanwhile,
-and the namespace shunt-system last. Running pods keep their sidecar and go on
-passing traffic until they are restarted; the command lists them.`,
+and the namespace shunt-system last. Where the nodes capture, their agents take
+out the CNI plugin's configuration and then the plugin. Running pods keep their
+sidecar and go on passing traffic until they are restarted; the command lists
+them.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := withTimeout(cmd.Context(), timeout)
@@ -90,18 +102,19 @@ passing traffic until they are restarted; the command lists them.`,
 			if err != nil {
 				return err
 			}
-			return g.print(result, func(w io.Writer) { g.uninstalled(w, result.Leftovers) })
+			return g.print(result, func(w io.Writer) { g.uninstalled(w, result) })
 		},
 	}
 	flags := cmd.Flags()
+	flags.BoolVar(&o.RemoveRules, "remove-rules", false, "also take the redirection out of running pods that nodes capture: their traffic then passes their sidecar by")
 	flags.BoolVar(&wait, "wait", true, "wait until all is gone")
 	flags.DurationVar(&timeout, "timeout", defaultTimeout, "give up after this time; 0 is never")
 	g.addOutput(cmd)
 	return cmd
 }
 
-func (g *globals) render(registry string) error {
-	objects, err := install.Render(registry)
+func (g *globals) render(f install.Form) error {
+	objects, err := install.Render(f)
 	if err != nil {
 		return err
 	}
@@ -127,7 +140,15 @@ func (g *globals) report() install.Report {
 	}
 }
 
-func (g *globals) installed(w io.Writer, waited bool) {
+func (g *globals) installed(w io.Writer, r *install.Result, waited bool) {
+	if r.Was != "" {
+		fmt.Fprintf(w, "New pods are captured by %s from now on, before by %s; running ones stay as they are.\n", r.Capture, r.Was)
+	}
+	g.silent(w, r.Silent)
+	if len(r.ByNode) > 0 {
+		fmt.Fprintf(w, "%s pods that their nodes capture are still there, and with them what runs on the nodes.\nRestart them, then run shuntctl install again, which takes it out:\n", paint(w, yellow, "note:"))
+		restarts(w, r.ByNode)
+	}
 	if !waited {
 		fmt.Fprintf(w, "Shunt is applied; its control plane starts in namespace %s.\n", contract.SystemNamespace)
 		return
@@ -137,17 +158,31 @@ func (g *globals) installed(w io.Writer, waited bool) {
 	fmt.Fprintln(w, "  kubectl -n NAME rollout restart deployment")
 }
 
-func (g *globals) uninstalled(w io.Writer, left []install.Leftover) {
+func (g *globals) uninstalled(w io.Writer, r *install.Result) {
 	fmt.Fprintln(w, paint(w, green, "Shunt is uninstalled."))
-	if len(left) == 0 {
+	g.silent(w, r.Silent)
+	if len(r.Leftovers) == 0 {
 		return
 	}
 	pods := 0
-	for _, l := range left {
+	for _, l := range r.Leftovers {
 		pods += l.Pods
 	}
 	fmt.Fprintf(w, "%s %d running pods still carry a sidecar. They go on passing traffic, but learn of\nno new endpoints; restart them:\n", paint(w, yellow, "warning:"), pods)
-	for _, l := range left {
+	restarts(w, r.Leftovers)
+}
+
+// silent warns of nodes on which something may be left.
+func (g *globals) silent(w io.Writer, nodes []string) {
+	if len(nodes) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "%s these nodes' agents didn't say that they have cleaned up: %s\nLook on them for %s in /etc/cni/net.d, and only then in /opt/cni/bin (docs/capture.md).\n",
+		paint(w, yellow, "warning:"), strings.Join(nodes, ", "), contract.PluginBinary)
+}
+
+func restarts(w io.Writer, workloads []install.Leftover) {
+	for _, l := range workloads {
 		fmt.Fprintf(w, "  %s\n", l.Restart())
 	}
 }

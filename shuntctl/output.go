@@ -7,42 +7,60 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	"sigs.k8s.io/yaml"
 )
 
-// format is how results are printed; it is a pflag.Value.
+// format is how results are printed.
 type format string
 
 const (
 	table      format = "table"
+	wide       format = "wide" // of some commands: a table with all columns
 	formatJSON format = "json"
 	formatYAML format = "yaml"
 )
 
-// String returns the flag's text.
-func (f *format) String() string { return string(*f) }
-
-// Type names the flag's values in the help.
-func (f *format) Type() string { return "format" }
-
-// Set accepts one of the formats.
-func (f *format) Set(s string) error {
-	switch format(s) {
-	case table, formatJSON, formatYAML:
-		*f = format(s)
-		return nil
-	default:
-		return fmt.Errorf("%q is not allowed (allowed: table, json, yaml)", s)
-	}
+// formatFlag sets a format; it is a pflag.Value.
+type formatFlag struct {
+	to      *format
+	allowed []string
 }
 
-// addOutput gives a command that prints a result the flag -o.
-func (g *globals) addOutput(cmd *cobra.Command) {
-	cmd.Flags().VarP(&g.output, "output", "o", "output format: table, json or yaml")
-	complete := cobra.FixedCompletions([]string{string(table), string(formatJSON), string(formatYAML)}, cobra.ShellCompDirectiveNoFileComp)
+// String returns the flag's text.
+func (f *formatFlag) String() string {
+	if f.to == nil { // as pflag asks of a value's zero
+		return ""
+	}
+	return string(*f.to)
+}
+
+// Type names the flag's values in the help.
+func (f *formatFlag) Type() string { return "format" }
+
+// Set accepts one of the formats.
+func (f *formatFlag) Set(s string) error {
+	if !slices.Contains(f.allowed, s) {
+		return fmt.Errorf("%q is not allowed (allowed: %s)", s, strings.Join(f.allowed, ", "))
+	}
+	*f.to = format(s)
+	return nil
+}
+
+// addOutput gives a command that prints a result the flag -o. Some have formats
+// beyond those of all.
+func (g *globals) addOutput(cmd *cobra.Command, more ...format) {
+	names := []string{string(table), string(formatJSON), string(formatYAML)}
+	for _, m := range more {
+		names = append(names, string(m))
+	}
+	last := len(names) - 1
+	cmd.Flags().VarP(&formatFlag{&g.output, names}, "output", "o", "output format: "+strings.Join(names[:last], ", ")+" or "+names[last])
+	complete := cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp)
 	// The only error is a flag that does not exist, and it was added above.
 	_ = cmd.RegisterFlagCompletionFunc("output", complete)
 }

@@ -85,12 +85,12 @@ func newPush(g *globals) *cobra.Command {
 }
 
 func addWithIPTables(cmd *cobra.Command, dst *bool) {
-	cmd.Flags().BoolVar(dst, "with-iptables", false, "also pack dataplane-iptables, for nodes without nf_tables, with this machine's iptables")
+	cmd.Flags().BoolVar(dst, "with-iptables", false, "also pack dataplane-iptables and node-iptables, for nodes without nf_tables, with this machine's iptables")
 }
 
 func specs(withIPTables bool) []images.Spec {
 	if withIPTables {
-		return append(images.Product(), images.IPTables())
+		return append(images.Product(), images.IPTables()...)
 	}
 	return images.Product()
 }

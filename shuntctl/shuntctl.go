@@ -60,7 +60,7 @@ and restart its pods.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default $KUBECONFIG, then ~/.kube/config)")
 	flags.StringVar(&g.context, "context", "", "`name` of the kubeconfig's context (default its current one)")
-	root.AddCommand(newInstall(g), newUninstall(g), newImages(g), newVersion(g), newInject(g), newUninject(g), newExplainInjection(g))
+	root.AddCommand(newInstall(g), newUninstall(g), newNode(g), newImages(g), newVersion(g), newInject(g), newUninject(g), newExplainInjection(g))
 	return root
 }
 

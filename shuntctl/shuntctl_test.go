@@ -48,6 +48,9 @@ func TestScripts(t *testing.T) {
 				"spec":     map[string]any{"initContainers": []any{map[string]any{"name": "shunt-proxy"}}},
 				"status":   map[string]any{"phase": "Running"},
 			}}
+			if filepath.Base(env.WorkDir) == "script-capture" {
+				api.Nodes = []any{worker("one"), worker("two")}
+			}
 			if filepath.Base(env.WorkDir) == "script-explain-injection" {
 				api.Objects = shop()
 			}
@@ -69,6 +72,17 @@ func TestScripts(t *testing.T) {
 
 // configPath is where the cluster's webhook says what it was told.
 const configPath = "/api/v1/namespaces/shunt-system/services/shunt-webhook:15014/proxy/config"
+
+// worker is a node that is ready and holds all images.
+func worker(name string) map[string]any {
+	return map[string]any{
+		"metadata": map[string]any{"name": name},
+		"status": map[string]any{
+			"conditions": []any{map[string]any{"type": "Ready", "status": "True"}},
+			"images":     []any{map[string]any{"names": []any{"shunt.dev/dataplane:0.1.0", "shunt.dev/controlplane:0.1.0", "shunt.dev/node:0.1.0"}}},
+		},
+	}
+}
 
 // shop is a labelled namespace with a pod that has the proxy, one that came
 // before the label, and one that opted out.

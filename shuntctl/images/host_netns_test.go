@@ -37,7 +37,7 @@ func TestIPTablesImage(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	img, err := images.Pack(images.IPTables(), bin)
+	img, err := images.Pack(images.IPTables()[0], bin)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,19 +31,28 @@ type Spec struct {
 // controlUID is the user of the control plane, "nonroot" in distroless images.
 const controlUID = 65532
 
-// Product returns the images that an installation needs.
+// Product returns the images of the product. The node's is needed where the nodes
+// capture.
 func Product() []Spec {
 	return []Spec{
 		{Name: "dataplane", Binaries: []string{"proxy", "redirect"}, UID: contract.ProxyUID},
 		{Name: "controlplane", Binaries: []string{"webhook", "discovery"}, UID: controlUID},
+		{Name: "node", Binaries: []string{"agent", "cni"}},
 	}
 }
 
-// IPTables returns the variant of the data plane's image for nodes without
-// nf_tables. It holds programs of others, dynamically linked, and so needs a
+// IPTables returns the variants for nodes without nf_tables, of the images that
+// redirect. They hold programs of others, dynamically linked, and so need a
 // machine of the same architecture that has them.
-func IPTables() Spec {
-	return Spec{Name: "dataplane-iptables", Binaries: []string{"proxy", "redirect"}, UID: contract.ProxyUID, IPTables: true}
+func IPTables() []Spec {
+	var out []Spec
+	for _, s := range Product() {
+		if s.Name != "controlplane" {
+			s.Name, s.IPTables = s.Name+"-iptables", true
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // Ref returns the image's full name for a registry ("" is DefaultRegistry), such

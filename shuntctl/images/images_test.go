@@ -41,7 +41,7 @@ func newBinDir(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"redirect", "webhook", "discovery"} {
+	for _, name := range []string{"redirect", "webhook", "discovery", "agent", "cni"} {
 		if err := os.WriteFile(filepath.Join(dir, name), body, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func TestSave(t *testing.T) {
 	for _, r := range results {
 		files = append(files, r.File)
 	}
-	want := []string{filepath.Join(out, "sub", "dataplane.tar"), filepath.Join(out, "sub", "controlplane.tar")}
+	want := []string{filepath.Join(out, "sub", "dataplane.tar"), filepath.Join(out, "sub", "controlplane.tar"), filepath.Join(out, "sub", "node.tar")}
 	if diff := cmp.Diff(want, files); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}

@@ -160,9 +160,17 @@ func readBinary(path string) (body []byte, arch string, err error) {
 }
 
 func passwd(uid int) string {
-	return fmt.Sprintf("root:x:0:0:root:/:/sbin/nologin\nshunt:x:%d:%d:shunt:/:/sbin/nologin\n", uid, uid)
+	text := "root:x:0:0:root:/:/sbin/nologin\n"
+	if uid != 0 {
+		text += fmt.Sprintf("shunt:x:%d:%d:shunt:/:/sbin/nologin\n", uid, uid)
+	}
+	return text
 }
 
 func group(gid int) string {
-	return fmt.Sprintf("root:x:0:\nshunt:x:%d:\n", gid)
+	text := "root:x:0:\n"
+	if gid != 0 {
+		text += fmt.Sprintf("shunt:x:%d:\n", gid)
+	}
+	return text
 }

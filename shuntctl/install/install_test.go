@@ -155,7 +155,7 @@ func TestInstallSaysWhatItWaitsFor(t *testing.T) {
 			"state": map[string]any{"waiting": map[string]any{"reason": "ErrImagePull", "message": "no such host"}},
 		}}},
 	}}})
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := c.Install(ctx, quiet(true))
 	if err == nil || !strings.Contains(err.Error(), "deployment.apps/shunt-discovery") || !strings.Contains(err.Error(), "0 of 2 replicas") ||

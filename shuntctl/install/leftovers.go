@@ -43,13 +43,38 @@ func (c *Cluster) Leftovers(ctx context.Context) ([]Leftover, error) {
 	return FindLeftovers(pods), nil
 }
 
-// FindLeftovers groups the pods that carry a sidecar by what made them.
+// capturedByNodes looks for running pods that their nodes capture.
+func (c *Cluster) capturedByNodes(ctx context.Context) ([]Leftover, error) {
+	pods, err := list[corev1.Pod](ctx, c, core("pods"))
+	if err != nil {
+		return nil, fmt.Errorf("look for pods that nodes capture: %w", err)
+	}
+	return FindByNode(pods), nil
+}
+
+// FindLeftovers groups the pods that carry a sidecar by what made them. Without
+// native sidecars it is one of the ordinary containers.
 func FindLeftovers(pods []corev1.Pod) []Leftover {
+	return group(pods, func(p corev1.Pod) bool {
+		return slices.ContainsFunc(slices.Concat(p.Spec.InitContainers, p.Spec.Containers), func(c corev1.Container) bool { return c.Name == contract.ProxyContainer })
+	})
+}
+
+// FindByNode groups the pods that their nodes capture by what made them. One
+// whose status can't be read might be.
+func FindByNode(pods []corev1.Pod) []Leftover {
+	return group(pods, func(p corev1.Pod) bool {
+		c, err := contract.ParseCapture(p.Annotations[contract.AnnotationStatus])
+		return err != nil || c.Interception == contract.InterceptionCNI
+	})
+}
+
+// group counts the pods that have not ended, and that belong to it.
+func group(pods []corev1.Pod, belongs func(corev1.Pod) bool) []Leftover {
 	count := map[Leftover]int{}
 	for _, p := range pods {
 		done := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-		sidecar := slices.ContainsFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == contract.ProxyContainer })
-		if sidecar && !done {
+		if !done && belongs(p) {
 			count[owner(p)]++
 		}
 	}

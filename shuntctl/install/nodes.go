@@ -24,14 +24,27 @@ type MissingImages struct {
 	Capped bool // the node reports as many images as it may, so it may hold them all the same
 }
 
-// CheckNodeImages refuses when a node that pods can be scheduled to doesn't hold
-// the images, since no registry has them.
-func (c *Cluster) CheckNodeImages(ctx context.Context, refs []string) error {
+// Needs are the images that nodes have to hold.
+type Needs struct {
+	Schedulable []string // where pods can be scheduled to
+	Every       []string // on the others too: a DaemonSet of ours tolerates every taint
+}
+
+func (n Needs) of(node corev1.Node) []string {
+	if schedulable(node) {
+		return n.Schedulable
+	}
+	return n.Every
+}
+
+// CheckNodeImages refuses when a node doesn't hold the images that it needs,
+// since no registry has them.
+func (c *Cluster) CheckNodeImages(ctx context.Context, needs Needs) error {
 	nodes, err := list[corev1.Node](ctx, c, core("nodes"))
 	if err != nil {
 		return fmt.Errorf("look for our images on the nodes: %w (or leave this check out with --skip-image-check)", err)
 	}
-	if missing := FindMissing(nodes, refs); len(missing) > 0 {
+	if missing := FindMissing(nodes, needs); len(missing) > 0 {
 		return &ImagesError{Missing: missing}
 	}
 	return nil
@@ -42,10 +55,10 @@ func (c *Cluster) CheckNodeImages(ctx context.Context, refs []string) error {
 const DefaultImageWait = 45 * time.Second
 
 // awaitNodeImages gives nodes o.ImageWait to report the images.
-func (c *Cluster) awaitNodeImages(ctx context.Context, o Options, refs []string) error {
+func (c *Cluster) awaitNodeImages(ctx context.Context, o Options, needs Needs) error {
 	end := time.Now().Add(o.ImageWait)
 	for told := false; ; told = true {
-		err := c.CheckNodeImages(ctx, refs)
+		err := c.CheckNodeImages(ctx, needs)
 		var missing *ImagesError
 		if !errors.As(err, &missing) || !time.Now().Before(end) {
 			return err
@@ -61,19 +74,16 @@ func (c *Cluster) awaitNodeImages(ctx context.Context, o Options, refs []string)
 	}
 }
 
-// FindMissing returns the schedulable nodes that don't report all images.
-func FindMissing(nodes []corev1.Node, refs []string) []MissingImages {
+// FindMissing returns the nodes that don't report all images that they need.
+func FindMissing(nodes []corev1.Node, needs Needs) []MissingImages {
 	var out []MissingImages
 	for _, n := range nodes {
-		if !schedulable(n) {
-			continue
-		}
 		var held []string
 		for _, img := range n.Status.Images {
 			held = append(held, img.Names...)
 		}
 		m := MissingImages{Node: n.Name, Capped: len(n.Status.Images) >= maxNodeImages}
-		for _, ref := range refs {
+		for _, ref := range needs.of(n) {
 			if !slices.Contains(held, ref) {
 				m.Images = append(m.Images, ref)
 			}

@@ -6,15 +6,14 @@
 package install
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/manifests"
 	"github.com/shuntmesh/shunt/shuntctl/images"
 )
@@ -22,14 +21,33 @@ import (
 // FieldManager owns the fields that an installation sets (server-side apply).
 const FieldManager = "shuntctl"
 
-// managedByLabel tells the objects that shuntctl made from those of kustomize.
-const managedByLabel = "app.kubernetes.io/managed-by"
+const (
+	// managedByLabel tells the objects that shuntctl made from those of kustomize.
+	managedByLabel = "app.kubernetes.io/managed-by"
+	// nameLabel tells the parts of an installation apart.
+	nameLabel = "app.kubernetes.io/name"
+)
+
+// Form is what can be chosen about an installation.
+type Form struct {
+	Registry string // prefix of the images; "" leaves them under their own name
+	Capture  string // who captures pods that are created from now on: contract.InterceptionInit (as is "") or contract.InterceptionCNI
+	// Node keeps the part on the nodes although Capture doesn't need it: there are
+	// pods from before that do.
+	Node bool
+}
 
 // Render returns the objects of an installation in the order in which they are
-// applied. Images get the registry as prefix; "" leaves them under their own
-// name.
-func Render(registry string) ([]*unstructured.Unstructured, error) {
-	objects, err := load(manifests.Base)
+// applied.
+func Render(f Form) ([]*unstructured.Unstructured, error) {
+	dir := "base"
+	if f.Capture == contract.InterceptionCNI {
+		dir = "overlays/cni"
+	}
+	objects, err := build(manifests.Files, dir, nil)
+	if err == nil && f.Node && f.Capture != contract.InterceptionCNI {
+		objects, err = build(manifests.Files, "components/node", objects)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -37,9 +55,27 @@ func Render(registry string) ([]*unstructured.Unstructured, error) {
 		labels := o.GetLabels()
 		labels[managedByLabel] = FieldManager
 		o.SetLabels(labels)
-		o.Object = rebase(o.Object, registry).(map[string]any)
+		o.Object = rebase(o.Object, f.Registry).(map[string]any)
 	}
+	slices.SortStableFunc(objects, func(a, b *unstructured.Unstructured) int { return rank(a) - rank(b) })
 	return objects, nil
+}
+
+// rank puts the nodes before the webhook, which makes new pods need them.
+func rank(o *unstructured.Unstructured) int {
+	switch {
+	case o.GetKind() == "Namespace":
+		return 0
+	case onNode(o):
+		return 1
+	default:
+		return 2
+	}
+}
+
+// onNode tells the objects of the part that runs on every node.
+func onNode(o *unstructured.Unstructured) bool {
+	return o.GetLabels()[nameLabel] == contract.NodeDaemonSet
 }
 
 // Images returns the names of our images that the objects mention, sorted.
@@ -81,49 +117,6 @@ func Name(o *unstructured.Unstructured) string {
 		kind += "." + gvk.Group
 	}
 	return kind + "/" + o.GetName()
-}
-
-// load reads the kustomize base in the order of its resources.
-func load(base fs.FS) ([]*unstructured.Unstructured, error) {
-	body, err := fs.ReadFile(base, "base/kustomization.yaml")
-	if err != nil {
-		return nil, fmt.Errorf("read manifests: %w", err)
-	}
-	var kustomization struct {
-		Resources []string `json:"resources"`
-	}
-	if err := yaml.Unmarshal(body, &kustomization); err != nil {
-		return nil, fmt.Errorf("parse kustomization: %w", err)
-	}
-	var objects []*unstructured.Unstructured
-	for _, name := range kustomization.Resources {
-		body, err := fs.ReadFile(base, "base/"+name)
-		if err != nil {
-			return nil, fmt.Errorf("read manifest: %w", err)
-		}
-		some, err := parse(string(body))
-		if err != nil {
-			return nil, fmt.Errorf("parse manifest %s: %w", name, err)
-		}
-		objects = append(objects, some...)
-	}
-	return objects, nil
-}
-
-func parse(stream string) ([]*unstructured.Unstructured, error) {
-	var objects []*unstructured.Unstructured
-	for doc := range strings.SplitSeq(stream, "\n---\n") {
-		object := map[string]any{}
-		if err := yaml.Unmarshal([]byte(doc), &object); err != nil {
-			return nil, err
-		}
-		u := &unstructured.Unstructured{Object: object}
-		if u.GetKind() == "" || u.GetName() == "" || len(u.GetLabels()) == 0 {
-			return nil, errors.New("a document lacks kind, name or labels")
-		}
-		objects = append(objects, u)
-	}
-	return objects, nil
 }
 
 // rebase replaces our registry in images and in flags that name an image.

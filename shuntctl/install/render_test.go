@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,8 +20,13 @@ import (
 )
 
 func TestRenderGolden(t *testing.T) {
-	for name, registry := range map[string]string{"default": "", "registry": "r.example.com:5000/mesh"} {
-		objects, err := install.Render(registry)
+	for name, form := range map[string]install.Form{
+		"default":   {},
+		"registry":  {Registry: "r.example.com:5000/mesh"},
+		"cni":       {Capture: contract.InterceptionCNI},
+		"init-node": {Capture: contract.InterceptionInit, Node: true},
+	} {
+		objects, err := install.Render(form)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,14 +56,15 @@ var update = flag.Bool("update", false, "write golden files")
 // are; they have to agree with the release that the binaries know.
 func TestRenderNamesOurRelease(t *testing.T) {
 	for _, registry := range []string{"", "r.example.com:5000/mesh"} {
-		objects, err := install.Render(registry)
+		objects, err := install.Render(install.Form{Registry: registry, Capture: contract.InterceptionCNI})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var want []string
 		for _, s := range images.Product() {
-			want = append([]string{s.Ref(registry)}, want...)
+			want = append(want, s.Ref(registry))
 		}
+		slices.Sort(want)
 		if diff := cmp.Diff(want, install.Images(objects, registry)); diff != "" {
 			t.Errorf("images with registry %q (-want +got):\n%s", registry, diff)
 		}
@@ -65,7 +72,7 @@ func TestRenderNamesOurRelease(t *testing.T) {
 }
 
 func TestRenderLeavesCABundleOut(t *testing.T) {
-	objects, err := install.Render("")
+	objects, err := install.Render(install.Form{Capture: contract.InterceptionCNI})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +101,13 @@ func TestFindMissing(t *testing.T) {
 	for i := range 50 {
 		capped.Status.Images = append(capped.Status.Images, corev1.ContainerImage{Names: []string{fmt.Sprint("i", i)}})
 	}
-	got := install.FindMissing([]corev1.Node{full, empty, cordoned, tainted, capped}, refs)
-	want := []install.MissingImages{{Node: "empty", Images: refs}, {Node: "capped", Images: refs, Capped: true}}
+	got := install.FindMissing([]corev1.Node{full, empty, cordoned, tainted, capped}, install.Needs{Schedulable: refs, Every: refs[1:]})
+	want := []install.MissingImages{
+		{Node: "empty", Images: refs},
+		{Node: "cordoned", Images: refs[1:]},
+		{Node: "tainted", Images: refs[1:]},
+		{Node: "capped", Images: refs, Capped: true},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("FindMissing (-want +got):\n%s", diff)
 	}

@@ -26,6 +26,7 @@ type Server struct {
 	Minor  string   // of the Kubernetes version, "34" when empty
 	Denied string   // resource that nobody may touch
 	Idle   bool     // controllers and the webhook do nothing
+	Mute   string   // node whose agent says nothing
 	Nodes  []any    // nodes as JSON objects
 	Pods   []any    // pods as JSON objects
 	Log    []string // writes, as "APPLY /path", in order
@@ -109,6 +110,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.createPod(w, r, in)
 	case r.Method == http.MethodGet:
 		s.get(w, path)
+	case r.Method == http.MethodPatch && r.Header.Get("Content-Type") == "application/merge-patch+json":
+		s.annotate(w, path, in)
 	case r.Method == http.MethodPatch:
 		s.apply(w, r, in)
 	case r.Method == http.MethodDelete:
@@ -186,6 +189,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request, in map[string]any
 	meta["resourceVersion"] = fmt.Sprint(s.version)
 	if !s.Idle {
 		control(after)
+		s.startAgents(after)
 	}
 	s.objects[path] = after
 	s.reply(w, http.StatusOK, after)
@@ -197,6 +201,7 @@ func (s *Server) remove(w http.ResponseWriter, path string) {
 		return
 	}
 	s.Log = append(s.Log, "DELETE "+path)
+	s.endAgents(path)
 	// A namespace takes all that is in it away.
 	name, isNamespace := strings.CutPrefix(path, "/api/v1/namespaces/")
 	maps.DeleteFunc(s.objects, func(p string, _ map[string]any) bool {
