@@ -4,6 +4,7 @@ package validate
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/shuntmesh/shunt/redirect"
 )
@@ -25,6 +26,9 @@ type Case struct {
 	Ours bool // something of ours listens at its destination
 }
 
+// nowhere reports whether the case is to arrive at none of our listeners.
+func (c Case) nowhere() bool { return c.Want.Action == redirect.Pass && !c.Ours }
+
 // maxEntries bounds how much of one set is tried: one member that no earlier
 // rule takes is enough.
 const maxEntries = 16
@@ -34,27 +38,60 @@ const maxEntries = 16
 const discard = 9
 
 // Cases returns, for each rule that can decide for a connection of the owner to
-// one of the places, the first connection for which it does. What no rule
-// decides is a case too. Places that come first are tried first.
+// one of the places, a connection for which it does: the first that would go
+// another way without the rule, or else the first. What no rule decides is a case
+// too. Places that come first are tried first.
 func Cases(p redirect.Plan, o Owner, places []Place) []Case {
 	var out []Case
 	for _, f := range p.Families {
-		decided := make(map[int]bool)
-		ports := outsidePorts(f)
-		for _, place := range places {
-			if place.Addr.Is4() != (f.Family == redirect.IPv4) {
+		out = append(out, familyCases(p, f, o, places)...)
+	}
+	return out
+}
+
+func familyCases(p redirect.Plan, f redirect.FamilyPlan, o Owner, places []Place) []Case {
+	var out []Case
+	index := make(map[int]int) // of a rule's case, by the rule's number
+	telling := make(map[int]bool)
+	ports := outsidePorts(f)
+	for _, place := range places {
+		if place.Addr.Is4() != (f.Family == redirect.IPv4) {
+			continue
+		}
+		for _, flow := range flows(f.Family, o, place, ports) {
+			v := p.Explain(flow)
+			if telling[v.Number] {
 				continue
 			}
-			for _, flow := range flows(f.Family, o, place, ports) {
-				v := p.Explain(flow)
-				if !decided[v.Number] {
-					decided[v.Number] = true
-					out = append(out, Case{Flow: flow, Want: v, Ours: place.Port != 0})
-				}
+			c := Case{Flow: flow, Want: v, Ours: place.Port != 0}
+			telling[v.Number] = tells(f, c)
+			i, known := index[v.Number]
+			switch {
+			case !known:
+				index[v.Number] = len(out)
+				out = append(out, c)
+			case telling[v.Number]:
+				out[i] = c
 			}
 		}
 	}
 	return out
+}
+
+// tells reports whether the case would go another way without its rule, and those
+// with the same reason: the proxy is known by its uid and its gid.
+func tells(f redirect.FamilyPlan, c Case) bool {
+	if c.Want.Number == 0 {
+		return true
+	}
+	f.Chains = slices.Clone(f.Chains)
+	for i, chain := range f.Chains {
+		if chain.Direction == redirect.Outbound {
+			f.Chains[i].Rules = slices.DeleteFunc(slices.Clone(chain.Rules), func(r redirect.Rule) bool { return r.Why == c.Want.Why })
+		}
+	}
+	v := redirect.Plan{Families: []redirect.FamilyPlan{f}}.Explain(c.Flow)
+	return v.Action != c.Want.Action || v.Port != c.Want.Port
 }
 
 // flows are the connections to one place. To the pod's own addresses one more is

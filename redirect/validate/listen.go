@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,10 +36,14 @@ type stage struct {
 	arrivals  chan arrival
 	done      chan struct{}
 	serving   sync.WaitGroup
+
+	mu     sync.Mutex
+	open   map[net.Conn]struct{} // accepted, and not read yet
+	closed bool
 }
 
 func newStage() *stage {
-	return &stage{arrivals: make(chan arrival), done: make(chan struct{})}
+	return &stage{arrivals: make(chan arrival), done: make(chan struct{}), open: make(map[net.Conn]struct{})}
 }
 
 // listen adds a listener at an address, and returns its port; 0 asks for a free
@@ -66,7 +69,32 @@ func (s *stage) close() {
 	for _, l := range s.listeners {
 		_ = l.Close() // it was only listened at
 	}
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.open {
+		_ = c.Close() // somebody else's, who sends nothing
+	}
+	s.mu.Unlock()
 	s.serving.Wait()
+}
+
+// hold takes a connection until it is let go, unless the stage is closed.
+func (s *stage) hold(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.open[c] = struct{}{}
+	}
+	return !s.closed
+}
+
+// letGo closes a connection. A reset leaves no TIME_WAIT at the proxy's port.
+func (s *stage) letGo(c *net.TCPConn) {
+	s.mu.Lock()
+	delete(s.open, c)
+	s.mu.Unlock()
+	_ = c.SetLinger(0)
+	_ = c.Close()
 }
 
 func (s *stage) accept(l net.Listener, port uint16) {
@@ -94,8 +122,10 @@ func (s *stage) accept(l net.Listener, port uint16) {
 }
 
 func (s *stage) receive(c *net.TCPConn, port uint16) {
-	defer func() { _ = c.SetLinger(0); _ = c.Close() }() // a reset leaves no TIME_WAIT at the proxy's port
-	_ = c.SetReadDeadline(time.Now().Add(roundTime))
+	defer s.letGo(c)
+	if !s.hold(c) {
+		return
+	}
 	a := arrival{at: port, dest: originalDest(c)}
 	if _, err := io.ReadFull(c, a.token[:]); err != nil {
 		return // somebody else's

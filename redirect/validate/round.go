@@ -4,11 +4,8 @@ package validate
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
-	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/shuntmesh/shunt/redirect"
@@ -22,6 +19,9 @@ const (
 	// graceTime is given to what should arrive nowhere, after something that was
 	// sent later has arrived.
 	graceTime = 2 * time.Millisecond
+	// doubtTime is given beyond the round to what somebody has answered that should
+	// arrive nowhere: a server outside, or a listener of ours that was kept waiting.
+	doubtTime = 240 * time.Millisecond
 )
 
 // finding is what one round showed.
@@ -126,98 +126,3 @@ func (s *stage) furnish(p redirect.Plan, f redirect.Family, around surroundings)
 
 // interfaceLoopback is through what the pod reaches itself.
 const interfaceLoopback = "lo"
-
-// outcome is what became of a case.
-type outcome struct {
-	arrived arrival // its port is 0 where none of our listeners saw it
-	ended   bool    // the connection stands, or failed with err
-	err     error
-}
-
-// sent is what the connection of a case says.
-type sent struct {
-	number int
-	err    error
-}
-
-// try opens the cases one after the other, and the fence behind them, and waits
-// until it is known what became of each.
-func (s *stage) try(ctx context.Context, cases []Case, fence *Place) ([]outcome, error) {
-	if fence != nil {
-		flow := redirect.Flow{Dest: netip.AddrPortFrom(fence.Addr, fence.Port)}
-		cases = append(cases[:len(cases):len(cases)], Case{Flow: flow, Want: redirect.Verdict{Action: redirect.Pass}, Ours: true})
-	}
-	tokens := make([]token, len(cases))
-	for i := range tokens {
-		if _, err := rand.Read(tokens[i][:]); err != nil {
-			return nil, fmt.Errorf("make token: %w", err)
-		}
-	}
-	var writers sync.WaitGroup
-	defer writers.Wait()
-	said := make(chan sent, len(cases))
-	end := time.Now().Add(roundTime)
-	for i, c := range cases {
-		conn, err := dial(c)
-		if err != nil {
-			said <- sent{i, err}
-			continue
-		}
-		defer conn.Close()
-		writers.Go(func() { said <- sent{i, send(conn, tokens[i], end)} })
-	}
-	return s.collect(ctx, cases, tokens, said, fence != nil), nil
-}
-
-func send(conn net.Conn, t token, end time.Time) error {
-	_ = conn.SetWriteDeadline(end) // it has none but where it is closed
-	_, err := conn.Write(t[:])
-	return err
-}
-
-// collect returns when every case is decided, or the round is over.
-func (s *stage) collect(ctx context.Context, cases []Case, tokens []token, said <-chan sent, fenced bool) []outcome {
-	outcomes := make([]outcome, len(cases))
-	number := make(map[token]int)
-	for i, t := range tokens {
-		number[t] = i
-	}
-	over, grace := time.After(roundTime), (<-chan time.Time)(nil)
-	if !fenced {
-		grace = time.After(graceTime)
-	}
-	calm := false
-	for !decided(cases, outcomes, calm) {
-		select {
-		case a := <-s.arrivals:
-			if i, ours := number[a.token]; ours {
-				outcomes[i].arrived = a
-				if fenced && i == len(cases)-1 {
-					grace = time.After(graceTime)
-				}
-			}
-		case r := <-said:
-			outcomes[r.number].ended, outcomes[r.number].err = true, r.err
-		case <-grace:
-			calm = true
-		case <-over:
-			return outcomes
-		case <-ctx.Done():
-			return outcomes
-		}
-	}
-	return outcomes
-}
-
-// decided reports whether no more time would change what is known. calm is when
-// what was sent has had time enough to arrive.
-func decided(cases []Case, outcomes []outcome, calm bool) bool {
-	for i, o := range outcomes {
-		nowhere := cases[i].Want.Action == redirect.Pass && !cases[i].Ours
-		known := o.arrived.at != 0 || o.err != nil || nowhere && calm
-		if !known {
-			return false
-		}
-	}
-	return true
-}
