@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/redirect/flags"
 	"github.com/shuntmesh/shunt/webhook/inject"
 )
 
@@ -60,6 +61,29 @@ func TestNodeCaptureNeedsNoPrivilege(t *testing.T) {
 	}
 	if captured < 60 {
 		t.Errorf("%d pods were captured, want at least 60", captured)
+	}
+}
+
+// What the node is told, it takes: flags that the plugin refuses would keep a pod
+// from starting, with nothing in the pod to say why.
+func TestNodeTakesTheFlags(t *testing.T) {
+	for _, e := range examples(t) {
+		e.options.Interception = contract.InterceptionCNI
+		d, err := inject.Decide(e.pod, e.namespace, e.options)
+		if err != nil || !d.Injected() {
+			continue
+		}
+		c, err := contract.ParseCapture(apply(t, d, e.pod).Annotations[contract.AnnotationStatus])
+		if err != nil || c.Interception == contract.InterceptionNone {
+			continue
+		}
+		parsed, err := flags.Parse(c.Redirect)
+		if err == nil {
+			err = parsed.Config.Validate()
+		}
+		if err != nil {
+			t.Errorf("%s: %q: %v", e.name, c.Redirect, err)
+		}
 	}
 }
 
