@@ -83,7 +83,7 @@ func (Plugin) GC(*skel.CmdArgs) error { return nil }
 // it knows nothing: a node must not turn NotReady because of it.
 func (Plugin) Status(args *skel.CmdArgs) error {
 	if _, err := readEntry(args.StdinData); err != nil {
-		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
+		return types.NewError(codeNotAvailable, err.Error(), "")
 	}
 	return nil
 }

@@ -23,6 +23,10 @@ const (
 	CodeDifferent uint = 101 // CHECK found other rules than planned
 )
 
+// codeNotAvailable is the specification's own, of STATUS (CNI 1.1.0, "Error"): the
+// plugin can't serve ADD.
+const codeNotAvailable uint = 50
+
 // coded gives an error of a backend its code, and says what to do.
 func coded(err error) error {
 	var difference *redirect.Difference

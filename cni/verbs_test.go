@@ -75,7 +75,7 @@ func TestVerbs(t *testing.T) {
 		{"STATUS", invocation{verb: "STATUS"}, "injected-1.1.0", 0, "", ""},
 		{"STATUS without the agent", invocation{verb: "STATUS"}, "status-agent-away", 0, "", ""},
 		{"STATUS before there was one", invocation{verb: "STATUS"}, "injected-1.0.0", types.ErrIncompatibleCNIVersion, "does not allow STATUS", ""},
-		{"STATUS of an entry with which no pod starts", invocation{verb: "STATUS"}, "status-bad-entry", types.ErrPluginNotAvailable, "log: value", ""},
+		{"STATUS of an entry with which no pod starts", invocation{verb: "STATUS"}, "status-bad-entry", 50, "log: value", ""},
 		{"GC", invocation{verb: "GC"}, "gc", 0, "", ""},
 		{"GC before there was one", invocation{verb: "GC"}, "injected-1.0.0", types.ErrIncompatibleCNIVersion, "does not allow GC", ""},
 		{"an unknown verb", invocation{verb: "UPDATE"}, "injected-1.1.0", types.ErrInvalidEnvironmentVariables, "UPDATE", ""},
