@@ -107,12 +107,12 @@ func (s *Settings) modeRows() []row {
 			contract.AnnotationInterceptionMode,
 			[]string{istioSidecar + "interceptionMode"},
 			"`redirect`", "`redirect`, `none`",
-			"`none` adds no init container and redirects nothing: the application dials the proxy itself. Istio's `REDIRECT` and `NONE` are the same; `TPROXY` is refused.",
+			"`none` redirects nothing, whoever captures (docs/capture.md): the application dials the proxy itself. Istio's `REDIRECT` and `NONE` are the same; `TPROXY` is refused.",
 			choice(&s.Capture.Mode, map[string]Mode{"redirect": ModeRedirect, "REDIRECT": ModeRedirect, "none": ModeNone, "NONE": ModeNone}, "redirect, none"),
 		},
 		{
 			contract.AnnotationInterceptionBackend, nil, "`auto`", "`auto`, `nftables`, `iptables`",
-			"What the rules are written with. `auto` takes the first that works in the pod. `iptables` needs the image variant `dataplane-iptables`, and gives the init container NET_RAW too.",
+			"What the rules are written with. `auto` takes the first that works in the pod, or what the node's agent chose where the node captures. `iptables` needs the image variant `dataplane-iptables`, and gives the init container NET_RAW too; where the node captures, it needs the node's own iptables.",
 			choice(&s.Capture.Backend, map[string]string{"auto": "auto", "nftables": "nftables", "iptables": "iptables"}, "auto, nftables, iptables"),
 		},
 	}
@@ -124,7 +124,7 @@ func (s *Settings) lifeRows() []row {
 			contract.AnnotationNativeSidecar,
 			[]string{istioSidecar + "nativeSidecar"},
 			"`true` where the cluster has native sidecars", "`true`, `false`",
-			"`true`: the proxy is an init container that stays (KEP-753). It is ready before the application's init containers start, outlives the application, and lets Jobs end. `false`: an ordinary container; init containers then run before the capture.",
+			"`true`: the proxy is an init container that stays (KEP-753). It is ready before the application's init containers start, outlives the application, and lets Jobs end. `false`: an ordinary container; init containers then run before the capture, or without a network where the node captures.",
 			maybe(&s.Native, boolean),
 		},
 		{
