@@ -122,7 +122,7 @@ func newParts(o Options, namespaces repair.Namespaces) *parts {
 		repairs: repair.NewMetrics(),
 		asked:   socket.NewMetrics(),
 		installed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "shunt_node_plugin_events_total", Help: "What happened to the plugin's files and to the CNI configuration, by kind; cni/README.md explains each.",
+			Name: "shunt_node_plugin_events_total", Help: "What happened to the plugin's files and to the CNI configuration, by kind; cni/agent/README.md explains each.",
 		}, []string{"event"}),
 	}
 	for _, event := range o.InstallEvents {

@@ -136,6 +136,26 @@ func TestPod(t *testing.T) {
 	}
 }
 
+// TestHTTP10 is how the plugin speaks: one request, and the answer ends with the
+// connection.
+func TestHTTP10(t *testing.T) {
+	a, stop := start(t, filepath.Join(t.TempDir(), "agent.sock"))
+	defer stop()
+	c, err := net.Dial("unix", a.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET /v1/pod?uid=7&namespace=shop&name=web HTTP/1.0\r\nHost: agent\r\nContent-Length: 0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	_, body, _ := strings.Cut(string(answer), "\r\n\r\n")
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 200 ") || body != `{"annotations":{"shunt.dev/status":"7 shop"}}`+"\n" {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
 func TestLog(t *testing.T) {
 	a, stop := start(t, filepath.Join(t.TempDir(), "agent.sock"))
 	defer stop()
