@@ -66,9 +66,9 @@ unit: ## Unit tests: seconds, no root, no network but loopback
 	@for mod in $(MODULES); do (cd $$mod && $(GO) test ./...); done
 
 .PHONY: race
-race: ## The data path, the control plane and the test cluster under the race detector
+race: ## All but the command line under the race detector
 	@scripts/install-prerequisites.sh
-	@$(GO) test -race ./internal/... ./proxy/... ./discovery/... ./webhook/...
+	@$(GO) test -race ./internal/... ./proxy/... ./discovery/... ./webhook/... ./cni/... ./redirect/...
 	@cd test/cluster && $(GO) test -race ./...
 
 .PHONY: fuzz

@@ -39,12 +39,12 @@ func TestVerbs(t *testing.T) {
 		example string // of stdin
 		code    uint   // 0 for success
 		want    string // in the message and its details
-		calls   string // to backends
+		calls   string // to backends; where one fails, also with closed ports captured
 	}{
 		{"ADD", invocation{verb: "ADD"}, "injected-1.1.0", 0, "", "nftables apply"},
 		{"ADD that the kernel refuses", invocation{verb: "ADD", env: env(fakeEnv, "broken")}, "injected-1.1.0", cni.CodeRefused, "apply rules: nftables: operation not permitted; shuntctl node status", "nftables apply"},
-		{"ADD by a backend that can't work here", invocation{verb: "ADD", env: env(fakeEnv, "unsupported")}, "injected-1.1.0", cni.CodeRefused, "nftables: no such module", "nftables apply"},
-		{"ADD by the first that works, and none does", invocation{verb: "ADD", env: env(fakeEnv, "unsupported")}, "backend-of-first-that-works", cni.CodeRefused, "iptables: no such module", "nftables apply,iptables apply"},
+		{"ADD by a backend that can't work here", invocation{verb: "ADD", env: env(fakeEnv, "unsupported")}, "injected-1.1.0", cni.CodeRefused, "nftables: no such module", "nftables apply,nftables apply"},
+		{"ADD by the first that works, and none does", invocation{verb: "ADD", env: env(fakeEnv, "unsupported")}, "backend-of-first-that-works", cni.CodeRefused, "iptables: no such module", "nftables apply,nftables apply,iptables apply,iptables apply"},
 		{"ADD while another redirect is at work", invocation{verb: "ADD", env: env(fakeEnv, "slow")}, "injected-1.1.0", types.ErrTryAgainLater, "deadline exceeded; the node may be overloaded", "nftables apply"},
 		{"ADD to no namespace", invocation{verb: "ADD", netns: missing}, "injected-1.1.0", types.ErrInvalidEnvironmentVariables, "CNI_NETNS", ""},
 		{"ADD to no namespace, not injected", invocation{verb: "ADD", netns: missing}, "not-injected", 0, "", ""},
@@ -58,8 +58,8 @@ func TestVerbs(t *testing.T) {
 		{"CHECK", invocation{verb: "CHECK"}, "injected-0.4.0", 0, "", "nftables check"},
 		{"CHECK, not injected", invocation{verb: "CHECK"}, "not-injected", 0, "", ""},
 		{"CHECK before there was one", invocation{verb: "CHECK"}, "injected-0.3.1", types.ErrIncompatibleCNIVersion, "does not allow CHECK", ""},
-		{"CHECK finds a difference", invocation{verb: "CHECK", env: env(fakeEnv, "different")}, "injected-1.0.0", cni.CodeDifferent, "ipv4 inbound rule 2: want this, found that", "nftables check"},
-		{"CHECK can't tell", invocation{verb: "CHECK", env: env(fakeEnv, "broken")}, "injected-1.0.0", cni.CodeRefused, "check rules: operation not permitted", "nftables check"},
+		{"CHECK finds a difference", invocation{verb: "CHECK", env: env(fakeEnv, "different")}, "injected-1.0.0", cni.CodeDifferent, "ipv4 inbound rule 2: want this, found that", "nftables check,nftables check"},
+		{"CHECK can't tell", invocation{verb: "CHECK", env: env(fakeEnv, "broken")}, "injected-1.0.0", cni.CodeRefused, "check rules: operation not permitted", "nftables check,nftables check"},
 		{"CHECK without prevResult", invocation{verb: "CHECK"}, "prevresult-missing", types.ErrInvalidNetworkConfig, "prevResult is missing", ""},
 		{"CHECK of no namespace", invocation{verb: "CHECK", netns: missing}, "injected-1.0.0", types.ErrInvalidEnvironmentVariables, "CNI_NETNS", ""},
 
