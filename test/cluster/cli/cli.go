@@ -39,6 +39,8 @@ func verbs() []verb {
 		{"status", "", "show machines and daemons", (*call).status},
 		{"load-image", "TAR...", "put the images of tarballs (docker save) into every node", (*call).loadImage},
 		{"reboot", "NODE", "kill everything of a node and start it again", (*call).reboot},
+		{"stop", "MACHINE DAEMON", "kill a daemon and keep it down, until start or reboot", (*call).stop},
+		{"start", "MACHINE DAEMON", "start a daemon that was stopped", (*call).start},
 		{"build", "", "only build the binaries, and print their directory", (*call).build},
 		{"kubeconfig", "", "print the path of the administrator's kubeconfig", (*call).kubeconfig},
 		{"bin", "", "print the directory of the binaries, kubectl among them", (*call).bin},

@@ -28,6 +28,7 @@ func TestCommandLine(t *testing.T) {
 		"too many":           {[]string{"down", "now"}, 2, "", "takes 0, not 1"},
 		"no image":           {[]string{"load-image"}, 2, "", "at least one"},
 		"no node":            {[]string{"reboot"}, 2, "", "takes 1"},
+		"no daemon":          {[]string{"stop", "n1"}, 2, "", "takes 2"},
 		"bad format":         {[]string{"-state", state, "status", "-o", "xml"}, 2, "", `"xml"`},
 		"not up":             {[]string{"-state", state, "status"}, 1, "", "run `cluster up`"},
 		"relative state":     {[]string{"-state", "here", "kubeconfig"}, 1, "", "absolute"},

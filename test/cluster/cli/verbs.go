@@ -11,6 +11,9 @@ import (
 	"github.com/shuntmesh/shunt/test/cluster/lifecycle"
 )
 
+// daemonLimit is how long the stop or the start of one daemon may take; it takes a second.
+const daemonLimit = time.Minute
+
 func (c *call) up(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	nodes := flags.Int("nodes", 2, "how many `nodes` the cluster has")
 	timeout := flags.Duration("timeout", 5*time.Minute, "how long the start may take, without the build")
@@ -73,6 +76,26 @@ func (c *call) reboot(ctx context.Context, flags *flag.FlagSet, args []string) e
 	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("not done within %v (see -timeout)", *timeout))
 	defer cancel()
 	return cluster.Reboot(ctx, flags.Arg(0))
+}
+
+func (c *call) stop(ctx context.Context, flags *flag.FlagSet, args []string) error {
+	cluster, err := c.cluster(flags, args, 2)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, daemonLimit, fmt.Errorf("not done within %v", daemonLimit))
+	defer cancel()
+	return cluster.Stop(ctx, flags.Arg(0), flags.Arg(1))
+}
+
+func (c *call) start(ctx context.Context, flags *flag.FlagSet, args []string) error {
+	cluster, err := c.cluster(flags, args, 2)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, daemonLimit, fmt.Errorf("not done within %v (look into the daemon's log)", daemonLimit))
+	defer cancel()
+	return cluster.Start(ctx, flags.Arg(0), flags.Arg(1))
 }
 
 func (c *call) build(ctx context.Context, flags *flag.FlagSet, args []string) error {

@@ -44,6 +44,7 @@ func TestCluster(t *testing.T) {
 	t.Run("nodes are apart", h.testNodesApart)
 	t.Run("outside", h.testOutside)
 	t.Run("reboot", h.testReboot)
+	t.Run("stop", h.testStop) // last: who watched the API server takes a while to come back
 }
 
 // pods returns the names of the probe's pods.
@@ -202,6 +203,21 @@ func (h harness) testOutside(t *testing.T) {
 		}
 		if !strings.HasSuffix(strings.TrimSpace(got), " "+address) {
 			return fmt.Sprintf("the outside saw %q, want the pod's address %s", got, address)
+		}
+		return ""
+	})
+}
+
+// testStop takes the API server away and gives it back.
+func (h harness) testStop(t *testing.T) {
+	h.cluster(t, "stop", "cp", "kube-apiserver")
+	if out, err := try(time.Minute, h.kubectlArgs(t, "get", "--raw=/readyz")...); err == nil {
+		t.Errorf("the API server was stopped, and answered %q", out)
+	}
+	h.cluster(t, "start", "cp", "kube-apiserver")
+	eventually(t, time.Minute, func() string {
+		if _, err := try(time.Minute, h.kubectlArgs(t, "get", "--raw=/readyz")...); err != nil {
+			return err.Error()
 		}
 		return ""
 	})

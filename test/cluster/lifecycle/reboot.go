@@ -52,6 +52,9 @@ func (c *Cluster) powerOff(ctx context.Context, n layout.Node, hierarchies []str
 	if err := machine.Kill(ctx, c.State, n.Name); err != nil {
 		return err
 	}
+	if err := machine.ReleaseAll(c.State, n.Name); err != nil {
+		return err
+	}
 	if err := cgroup.Remove(ctx, cgroup.Paths(hierarchies, n.Cgroup())); err != nil {
 		return err
 	}

@@ -95,13 +95,14 @@ func (m Mount) make() error {
 	return nil
 }
 
-// run reaps and restarts for ever. Only this loop starts and reaps, so a process can't end before it is known.
+// run kills what is held, reaps and restarts for ever. Only this loop starts and reaps, so a process can't end before it is known.
 func (f *first) run(bin string) {
 	ended := make(chan os.Signal, 16)
 	signal.Notify(ended, syscall.SIGCHLD)
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
+		f.killHeld()
 		f.startDue(bin, time.Now())
 		select {
 		case <-ended:
@@ -114,7 +115,7 @@ func (f *first) run(bin string) {
 func (f *first) startDue(bin string, now time.Time) {
 	for i, at := range f.due {
 		service := f.spec.Services[i]
-		if now.Before(at) || !satisfied(service.After) {
+		if now.Before(at) || f.held(service) || !satisfied(service.After) {
 			continue
 		}
 		pid, err := f.start(service, bin)
