@@ -24,9 +24,11 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("name a command: serve, sleep, last, grpc, http, tcp, watch, nats, etcd, load")
+		return fmt.Errorf("name a command: judge, serve, sleep, last, grpc, http, tcp, watch, nats, etcd, load")
 	}
 	switch verb, rest := args[0], args[1:]; verb {
+	case "judge":
+		return judgeWitnesses(ctx, rest)
 	case "serve":
 		return serve(ctx, rest)
 	case "sleep":

@@ -16,7 +16,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: image BIN_DIR OUT.tar")
 		os.Exit(2)
 	}
-	spec := images.Spec{Name: "e2e", Binaries: []string{"app", "interop-client", "interop-server", "nats-server", "etcd", "fortio"}, UID: 65532}
+	spec := images.Spec{Name: "e2e", Binaries: []string{"app", "witness", "interop-client", "interop-server", "nats-server", "etcd", "fortio"}, UID: 65532}
 	if _, err := images.Save([]images.Spec{spec}, os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
 		os.Exit(1)
