@@ -73,7 +73,8 @@ const restrictedPod = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"restr
 "containers":[{"name":"app","image":"none","securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]}}}]}}`
 
 // TestRestrictedButForTheInitContainer holds that of all that is added to a pod
-// only the init container breaks Pod Security "restricted".
+// only the init container that redirects breaks Pod Security "restricted": nothing
+// does where the node redirects.
 func TestRestrictedButForTheInitContainer(t *testing.T) {
 	const namespace = "e2e-restricted"
 	apply(t, fmt.Sprintf(`
@@ -92,6 +93,12 @@ metadata:
 		t.Fatalf("not injected: %s", r.body)
 	}
 	warning := strings.ReplaceAll(strings.Join(r.warnings, " "), `\"`, `"`)
+	if capture() == "cni" {
+		if warning != "" {
+			t.Errorf("the node redirects, and the profile is broken: %s", warning)
+		}
+		return
+	}
 	names := regexp.MustCompile(`containers? ("[^)]*?") `).FindAllStringSubmatch(warning, -1)
 	if len(names) == 0 {
 		t.Fatalf("warnings %q name no container, not even shunt-init with its capability", r.warnings)
@@ -109,13 +116,14 @@ metadata:
 // TestNamespaceAndPodTogether applies a labelled namespace and its first pods
 // in one go, five times: neither the label nor the annotation may be missed.
 func TestNamespaceAndPodTogether(t *testing.T) {
+	want := map[string]string{"init": "shunt-init shunt-proxy", "cni": "shunt-validate shunt-proxy"}[capture()]
 	for i := range 5 {
 		name := fmt.Sprintf("e2e-new-%d", i)
 		manifest := fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: %s\n  labels: {shunt.dev/inject: enabled}\n---", name) + barePod("first", name, "{}")
 		defer kubectl(t, "delete", "namespace", name, "--wait=false")
 		apply(t, manifest)
-		if got := kubectl(t, "-n", name, "get", "pod", "first", "-o", "jsonpath={.spec.initContainers[*].name}"); got != "shunt-init shunt-proxy" {
-			t.Errorf("the first pod of %s has the init containers %q", name, got)
+		if got := kubectl(t, "-n", name, "get", "pod", "first", "-o", "jsonpath={.spec.initContainers[*].name}"); got != want {
+			t.Errorf("the first pod of %s has the init containers %q, want %q", name, got, want)
 		}
 	}
 }

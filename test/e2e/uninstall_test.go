@@ -5,12 +5,25 @@
 package e2e
 
 import (
+	"cmp"
+	"os"
 	"strings"
 	"testing"
 	"time"
 )
 
 const shuntctl = "../../bin/shuntctl"
+
+// capture is the way to capture pods that these tests run over.
+func capture() string { return cmp.Or(os.Getenv("SHUNT_CAPTURE"), "init") }
+
+// install installs Shunt with that way.
+func install(t *testing.T) {
+	t.Helper()
+	if _, err := command(4*time.Minute, "", shuntctl, "install", "--capture="+capture()); err != nil {
+		t.Error(err)
+	}
+}
 
 // TestUninstall removes Shunt under running traffic: nothing of it stays but
 // the sidecars of pods that run, and those go on passing calls. Then it puts
@@ -21,9 +34,7 @@ func TestUninstall(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := command(3*time.Minute, "", shuntctl, "install"); err != nil {
-			t.Error(err)
-		}
+		install(t)
 	})
 	if !strings.Contains(out, mesh) {
 		t.Errorf("uninstall printed %q, which doesn't name namespace %s whose pods keep a sidecar", out, mesh)
