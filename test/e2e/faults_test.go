@@ -6,10 +6,7 @@ package e2e
 
 import (
 	"encoding/json"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -152,30 +149,9 @@ func TestServerProxyKilled(t *testing.T) {
 	}
 }
 
-// killProxy ends the process `proxy run` of one pod of this machine's cluster,
-// found by the pod's uid in its cgroup.
+// killProxy ends the process `proxy run` of one pod.
 func killProxy(t *testing.T, namespace, pod string) {
 	t.Helper()
 	uid := kubectl(t, "-n", namespace, "get", "pod", pod, "-o", "jsonpath={.metadata.uid}")
-	processes, err := filepath.Glob("/proc/[0-9]*/cgroup")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range processes {
-		dir := filepath.Dir(path)
-		groups, err1 := os.ReadFile(path)
-		args, err2 := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if err1 != nil || err2 != nil || !strings.Contains(string(groups), uid) || !strings.HasPrefix(string(args), "proxy\x00run") {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	t.Fatalf("no process `proxy run` of pod %s/%s (uid %s) on this machine", namespace, pod, uid)
+	signal(t, syscall.SIGKILL, uid, "proxy", "run")
 }

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/shuntmesh/shunt/test/e2e/judge"
+	"github.com/shuntmesh/shunt/test/e2e/testimony"
+)
+
+// Where witnesses live: the mesh's namespace has to be restricted, so that no
+// pod there can have a privilege, ours included.
+const (
+	witnessed   = "e2e-witness"
+	unwitnessed = "e2e-witness-plain"
+)
+
+const courtNamespaces = `
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: e2e-witness
+  labels: {shunt.dev/inject: enabled, pod-security.kubernetes.io/enforce: restricted}
+---
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: e2e-witness-plain
+  labels: {pod-security.kubernetes.io/enforce: restricted}
+`
+
+// court is a judge, and the witnesses whom it hears.
+type court struct {
+	api    *apiServer
+	client *http.Client
+
+	mu        sync.Mutex
+	witnesses []*witness
+}
+
+// witness is one pod as it was created.
+type witness struct {
+	name, uid string
+	created   time.Time
+	captured  bool // the webhook says that the node captures it
+}
+
+// newCourt starts the judge on a host outside the cluster.
+func newCourt(t *testing.T) *court {
+	t.Helper()
+	apply(t, courtNamespaces)
+	t.Cleanup(func() {
+		if os.Getenv("SHUNT_E2E_KEEP") == "" {
+			kubectl(t, "delete", "namespace", witnessed, unwitnessed, "--wait=false")
+		}
+	})
+	args := []string{"--net=/run/netns/" + outsideNamespace, "../../bin/e2e/app", "judge", "-address", outsideIP}
+	for _, node := range nodes() {
+		args = append(args, processFile(node))
+	}
+	server := exec.Command("nsenter", args...)
+	server.Stderr = os.Stderr
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	})
+	c := &court{api: connect(t), client: &http.Client{Timeout: 5 * time.Second}}
+	eventually(t, 10*time.Second, func() string {
+		if _, err := c.ask(); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	return c
+}
+
+func (c *court) ask() (judge.Report, error) {
+	var r judge.Report
+	resp, err := c.client.Get("http://" + outsideIP + ":7002/")
+	if err != nil {
+		return r, fmt.Errorf("ask the judge: %w", err)
+	}
+	defer resp.Body.Close()
+	return r, json.NewDecoder(resp.Body).Decode(&r)
+}
+
+func (c *court) report(t *testing.T) judge.Report {
+	t.Helper()
+	r, err := c.ask()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// witnessPod is a pod whose first init container and whose app dial out as their
+// first act.
+// node may be empty.
+func witnessPod(batch, node string, annotations map[string]string) map[string]any {
+	container := func(name string, args ...string) map[string]any {
+		return map[string]any{
+			"name": name, "image": os.Getenv("SHUNT_E2E_IMAGE"),
+			"command": append([]string{"witness", "-judge", fmt.Sprintf("%s:%d", outsideIP, testimony.PortJudge)}, args...),
+			"env":     []any{map[string]any{"name": "POD_UID", "valueFrom": map[string]any{"fieldRef": map[string]string{"fieldPath": "metadata.uid"}}}},
+			"securityContext": map[string]any{
+				"allowPrivilegeEscalation": false, "capabilities": map[string]any{"drop": []string{"ALL"}},
+			},
+		}
+	}
+	spec := map[string]any{
+		"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": false,
+		"securityContext": map[string]any{"runAsNonRoot": true, "seccompProfile": map[string]string{"type": "RuntimeDefault"}},
+		"initContainers":  []any{container("first", "-listen=", "-dials=3")},
+		"containers":      []any{container("app")},
+	}
+	if node != "" {
+		spec["nodeSelector"] = map[string]string{"kubernetes.io/hostname": node}
+	}
+	return map[string]any{
+		"apiVersion": "v1", "kind": "Pod",
+		"metadata": map[string]any{"generateName": batch + "-", "labels": map[string]string{"batch": batch}, "annotations": annotations},
+		"spec":     spec,
+	}
+}
+
+// pod is what is read of one here.
+type pod struct {
+	Metadata struct {
+		Name, UID   string
+		Annotations map[string]string
+	}
+	Spec   podSpec
+	Status struct {
+		Phase      string
+		Conditions []struct{ Type, Status string }
+	}
+}
+
+// call starts one witness and remembers it.
+func (c *court) call(namespace string, manifest map[string]any) (*witness, error) {
+	w := &witness{created: time.Now()}
+	reply, err := c.api.do(http.MethodPost, "/api/v1/namespaces/"+namespace+"/pods", manifest)
+	if err != nil {
+		return nil, err
+	}
+	var p pod
+	if err := json.Unmarshal(reply.body, &p); err != nil {
+		return nil, err
+	}
+	w.name, w.uid = p.Metadata.Name, p.Metadata.UID
+	w.captured = strings.Contains(p.Metadata.Annotations["shunt.dev/status"], `"interception":"cni"`)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.witnesses = append(c.witnesses, w)
+	return w, nil
+}
+
+// start starts n witnesses of the mesh, gap apart.
+func (c *court) start(t *testing.T, batch, node string, n int, gap time.Duration) []*witness {
+	t.Helper()
+	var all []*witness
+	for range n {
+		w, err := c.call(witnessed, witnessPod(batch, node, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !w.captured {
+			t.Fatalf("%s is not captured by the node: is the mesh installed with --capture=cni?", w.name)
+		}
+		all = append(all, w)
+		time.Sleep(gap)
+	}
+	return all
+}
+
+// ready waits until every pod of a batch is Ready: none may be stuck.
+func (c *court) ready(t *testing.T, batch string, limit time.Duration) {
+	t.Helper()
+	eventually(t, limit, func() string {
+		var waiting []string
+		for _, p := range c.pods(t, batch) {
+			if !isReady(p) {
+				waiting = append(waiting, p.Metadata.Name)
+			}
+		}
+		if len(waiting) == 0 {
+			return ""
+		}
+		return fmt.Sprintf("not ready: %v\n%s", waiting, c.why(waiting[0]))
+	})
+}
+
+func isReady(p pod) bool {
+	for _, condition := range p.Status.Conditions {
+		if condition.Type == "Ready" {
+			return condition.Status == "True"
+		}
+	}
+	return false
+}
+
+// pods lists a batch. Its API server may be away for a moment.
+func (c *court) pods(t *testing.T, batch string) []pod {
+	t.Helper()
+	reply, err := c.api.do(http.MethodGet, "/api/v1/namespaces/"+witnessed+"/pods?labelSelector=batch%3D"+batch, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decode[struct{ Items []pod }](t, string(reply.body)).Items
+}
+
+// why is what the cluster has to say about a pod.
+func (c *court) why(name string) string {
+	describe, _ := command(20*time.Second, "", "kubectl", "-n", witnessed, "describe", "pod", name)
+	logs, _ := command(20*time.Second, "", "kubectl", "-n", witnessed, "logs", name, "--all-containers", "--tail=20", "--prefix")
+	return describe + "\n" + logs
+}
+
+// end deletes a batch and waits until it is gone.
+func (c *court) end(t *testing.T, batch string) {
+	t.Helper()
+	for _, namespace := range []string{witnessed, unwitnessed} {
+		kubectl(t, "-n", namespace, "delete", "pod", "-l", "batch="+batch, "--timeout=120s")
+	}
+}
+
+// heard waits until the judge has heard every witness through its proxy in both
+// directions, and returns what it knows of them.
+func (c *court) heard(t *testing.T, witnesses []*witness) judge.Report {
+	t.Helper()
+	var report judge.Report
+	eventually(t, 20*time.Second, func() string {
+		report = c.report(t)
+		for _, w := range witnesses {
+			if in, out := report.Pods[w.uid].Proxied(); in == 0 || out == 0 {
+				return fmt.Sprintf("%s: %d calls and %d dials came through its proxy\n%s", w.name, in, out, c.why(w.name))
+			}
+		}
+		return ""
+	})
+	return report
+}
+
+// verdict fails for every witness of the mesh that was reached, or got out, past
+// its proxy, and prints how many connections those were, of how many.
+func (c *court) verdict(t *testing.T) {
+	t.Helper()
+	report := c.report(t)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pods, seen, past := 0, 0, 0
+	for _, w := range c.witnesses {
+		if !w.captured {
+			continue
+		}
+		pods++
+		tally := report.Pods[w.uid]
+		in, out := tally.Proxied()
+		seen += in + out
+		if in, out := tally.Direct(); in+out > 0 {
+			past += in + out
+			t.Errorf("%s (%s): %d calls and %d dials past its proxy", w.name, w.uid, in, out)
+		}
+	}
+	figure("cni.witnessed_pods", pods, "pods")
+	figure("cni.witnessed_connections", seen, "connections")
+	figure("cni.uncaptured_started", past, "connections")
+	if report.Unread > 0 {
+		t.Errorf("the judge did not understand %d of the connections", report.Unread)
+	}
+}
+
+// lives counts how often the apps of witnesses have started.
+func lives(report judge.Report, witnesses []*witness) map[string]int {
+	all := map[string]int{}
+	for _, w := range witnesses {
+		all[w.uid] = len(report.Pods[w.uid].Lives)
+	}
+	return all
+}
+
+// reborn waits until every witness has come to life again since before.
+func (c *court) reborn(t *testing.T, witnesses []*witness, before map[string]int, limit time.Duration) {
+	t.Helper()
+	eventually(t, limit, func() string {
+		now := lives(c.report(t), witnesses)
+		if maps.EqualFunc(before, now, func(was, is int) bool { return is > was }) {
+			return ""
+		}
+		i := slices.IndexFunc(witnesses, func(w *witness) bool { return now[w.uid] <= before[w.uid] })
+		return witnesses[i].name + " has not started again"
+	})
+}
+
+// eventually calls check until it returns no complaint, or fails with the last.
+func eventually(t *testing.T, limit time.Duration, check func() (complaint string)) {
+	t.Helper()
+	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
+		complaint := check()
+		if complaint == "" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after %v: %s", limit, complaint)
+		}
+	}
+}
