@@ -92,7 +92,7 @@ func TestInstallOverHalfAnUninstallation(t *testing.T) {
 func TestInstallSaysWhichAgentIsMissing(t *testing.T) {
 	s := &fakeapi.Server{Nodes: []any{full("a")}, Idle: true}
 	c := newCluster(t, s)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // the client's own limit takes some
 	defer cancel()
 	_, err := c.Install(ctx, byNode())
 	if err == nil || !strings.Contains(err.Error(), "node a: agent missing") || !strings.Contains(err.Error(), "shuntctl node status") {
