@@ -116,8 +116,8 @@ func TestLayout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := int(spec.Maps[programsMapCounters].MaxEntries); got != len(counterNames()) {
-		t.Errorf("the programs count %d things, %d have a name", got, len(counterNames()))
+	if got := int(spec.Maps[programsMapCounters].MaxEntries); got < len(counterNames()) {
+		t.Errorf("there is room for %d counters, %d have a name", got, len(counterNames()))
 	}
 	if got := spec.Maps[programsMapPolicies].ValueSize; got != entrySize {
 		t.Errorf("a policy's entries have %d bytes, want %d", got, entrySize)

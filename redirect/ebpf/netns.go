@@ -5,6 +5,7 @@ package ebpf
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,4 +26,25 @@ func netnsCookie() (uint64, error) {
 		return 0, errors.Join(fmt.Errorf("ask for the namespace's cookie: %w", err), unix.Close(s))
 	}
 	return cookie, unix.Close(s)
+}
+
+// hostUsers is the inode of the host's user namespace (PROC_USER_INIT_INO of
+// linux/proc_ns.h).
+const hostUsers = 0xEFFFFFFD
+
+// refuseOtherUsers says where a pod has a user namespace of its own: the
+// programs see the host's uids, and would not know the proxy by its own.
+func refuseOtherUsers(netns *os.File) error {
+	fd, err := unix.IoctlRetInt(int(netns.Fd()), unix.NS_GET_USERNS)
+	if err != nil {
+		return fmt.Errorf("ask for the namespace's users: %w", err)
+	}
+	var s unix.Stat_t
+	if err := errors.Join(unix.Fstat(fd, &s), unix.Close(fd)); err != nil {
+		return fmt.Errorf("ask for the namespace's users: %w", err)
+	}
+	if s.Ino != hostUsers {
+		return fmt.Errorf("%w: eBPF knows the proxy by the host's uids, and this pod has others (hostUsers: false)", errors.ErrUnsupported)
+	}
+	return nil
 }

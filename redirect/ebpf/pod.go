@@ -26,7 +26,7 @@ type pod struct {
 
 // want returns the policy that a plan comes to in this namespace.
 func (pd *pod) want(p redirect.Plan) (policy, error) {
-	if err := refuse(p); err != nil {
+	if err := errors.Join(refuse(p), refuseOtherUsers(pd.netns)); err != nil {
 		return policy{}, err
 	}
 	s, err := look()

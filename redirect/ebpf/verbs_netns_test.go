@@ -6,8 +6,11 @@ package ebpf
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -169,5 +172,34 @@ func TestRefusedPlanChangesNothing(t *testing.T) {
 	}
 	if err := check(t, n, ns, captureAll()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOtherUsersAreRefused, since the proxy's uid means another user there.
+func TestOtherUsersAreRefused(t *testing.T) {
+	n := loaded(t)
+	cmd := exec.Command("sleep", "60")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 100000, Size: 65536}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 100000, Size: 65536}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	file, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &room{file}
+	defer r.close()
+	err = r.do(func() error { _, err := n.backend().Apply(t.Context(), plan(t, captureAll())); return err })
+	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "hostUsers") {
+		t.Errorf("apply: %v, want a refusal that names hostUsers", err)
+	}
+	if got := held(t, n); got != nothingHeld {
+		t.Errorf("after a refusal: %s, want %s", got, nothingHeld)
 	}
 }

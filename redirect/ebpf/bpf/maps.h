@@ -169,12 +169,13 @@ enum counter {
 	LOST_ORIGIN,
 	LOST_LISTENER,
 	UNBOUND,
-	COUNTERS,
 };
+
+#define MAX_COUNTERS 64 /* so that another one is no other layout */
 
 struct {
 	MAP_UINT(type, MAP_PERCPU_ARRAY);
-	MAP_UINT(max_entries, COUNTERS);
+	MAP_UINT(max_entries, MAX_COUNTERS);
 	MAP_TYPE(key, __u32);
 	MAP_TYPE(value, __u64);
 } counters SEC(".maps");
