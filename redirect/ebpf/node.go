@@ -13,7 +13,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,9 +46,6 @@ func (n Node) load(ctx context.Context, spec *ebpf.CollectionSpec) (changed bool
 		return false, err
 	}
 	defer unlock()
-	if err := rlimit.RemoveMemlock(); err != nil { // before Linux 5.11 maps count against it
-		return false, fmt.Errorf("raise the limit of locked memory: %w", hint(err))
-	}
 	loaded, err := n.loadOver(spec)
 	if err != nil {
 		return false, err

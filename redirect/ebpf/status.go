@@ -115,7 +115,7 @@ func (n Node) programStatus(h hook) (ProgramStatus, error) {
 }
 
 func (n Node) mapStatus(name string) (MapStatus, error) {
-	m, err := ebpf.LoadPinnedMap(filepath.Join(n.layout().maps(), name), &ebpf.LoadPinOptions{ReadOnly: name != programsMapOrigins})
+	m, err := ebpf.LoadPinnedMap(filepath.Join(n.layout().maps(), name), nil)
 	if err != nil {
 		return MapStatus{Name: name}, fmt.Errorf("open map %s: %w", name, hint(err))
 	}
