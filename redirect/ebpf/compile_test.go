@@ -26,7 +26,7 @@ var update = flag.Bool("update", false, "write the golden file")
 func TestCompileGolden(t *testing.T) {
 	c := redirect.DefaultConfig()
 	c.ProxyUIDs, c.ProxyGIDs = []uint32{1337, 4001, 1338}, []uint32{1337}
-	c.IncludeInboundPorts.All = true
+	c.IncludeInboundPorts.All, c.ClosedPorts = true, redirect.ClosedCapture
 	c.IncludeOutboundCIDRs.Prefixes = prefixes("10.0.0.0/8", "fd00::/8")
 	c.ExcludeOutboundPorts = []contract.PortRange{{First: 9000, Last: 9010}}
 	c.OwnerGroups = []uint32{0, 1, 2, 7}
@@ -51,9 +51,11 @@ func TestRefuse(t *testing.T) {
 	for name, change := range map[string]func(*redirect.Config){
 		"eth1":         func(c *redirect.Config) { c.ExcludeInterfaces = []string{"eth1"} },
 		"drop-invalid": func(c *redirect.Config) { c.DropInvalid = true },
+		"listens":      func(c *redirect.Config) { c.ClosedPorts = redirect.ClosedRefuse },
+		"who listens":  func(c *redirect.Config) { c.ClosedPorts = redirect.ClosedAuto },
 	} {
 		c := redirect.DefaultConfig()
-		c.IncludeInboundPorts.All = true
+		c.IncludeInboundPorts.All, c.ClosedPorts = true, redirect.ClosedCapture
 		change(&c)
 		p, err := redirect.NewPlan(c)
 		if err != nil {
@@ -68,7 +70,7 @@ func TestRefuse(t *testing.T) {
 // TestEveryCondition is translated or refused: one that the model gets later
 // must not be passed over.
 func TestEveryCondition(t *testing.T) {
-	known := []string{"Invalid", "Opened", "Interface", "Source", "UID", "GID", "NotGIDs", "NotDest", "NotDestPort", "Sources", "Dest", "DestPorts"}
+	known := []string{"Invalid", "Opened", "Listened", "Interface", "Source", "UID", "GID", "NotGIDs", "NotDest", "NotDestPort", "Sources", "Dest", "DestPorts"}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[redirect.Match]()) {
 		if !slices.Contains(known, f.Name) {
 			t.Errorf("redirect.Match has %s, which neither conditions() nor unable() knows", f.Name)
@@ -80,7 +82,7 @@ func TestEveryCondition(t *testing.T) {
 // has one question for all owners alike.
 func TestMostOwners(t *testing.T) {
 	c := redirect.DefaultConfig()
-	c.IncludeInboundPorts.All, c.IncludeOutboundCIDRs.All = true, true
+	c.IncludeInboundPorts.All, c.IncludeOutboundCIDRs.All, c.ClosedPorts = true, true, redirect.ClosedCapture
 	c.ProxyUIDs, c.ProxyGIDs = many(16, 2000), many(16, 3000)
 	c.OwnerGroups, c.ExcludeOwnerGroups = many(64, 4000), many(64, 5000)
 	compiled(t, c)

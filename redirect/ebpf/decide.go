@@ -31,6 +31,8 @@ func unable(m redirect.Match) string {
 	switch {
 	case m.Invalid:
 		return "doesn't see packets, and so can't drop those that connection tracking can't place (without --drop-invalid it works)"
+	case m.Listened:
+		return "doesn't know yet who listens in a pod"
 	case m.Interface != "" && m.Interface != interfaceLoopback:
 		return "decides in connect(), before the kernel chooses an interface, and can't exclude " + m.Interface
 	default:

@@ -61,10 +61,11 @@ func loaded(t testing.TB) Node {
 
 func (n Node) backend() Backend { return Backend{n.BPFFS} }
 
-// captureAll is the Config of an ordinary pod.
+// captureAll is the Config of an ordinary pod, as the programs can do it.
 func captureAll() redirect.Config {
 	c := redirect.DefaultConfig()
 	c.IncludeInboundPorts.All, c.IncludeOutboundCIDRs.All = true, true
+	c.ClosedPorts = redirect.ClosedCapture
 	return c
 }
 

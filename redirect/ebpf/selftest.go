@@ -39,6 +39,7 @@ func (n Node) SelfTest(ctx context.Context) error {
 	defer cancel()
 	config := redirect.DefaultConfig()
 	config.IncludeInboundPorts.All, config.IncludeOutboundCIDRs.All = true, true
+	config.ClosedPorts = redirect.ClosedCapture
 	plan, err := redirect.NewPlan(config)
 	if err != nil {
 		return fmt.Errorf("test node: %w", err)

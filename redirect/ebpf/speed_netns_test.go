@@ -22,9 +22,7 @@ import (
 const applyEnv = "SHUNT_EBPF_APPLY"
 
 func applyMain(bpffs string) int {
-	config := redirect.DefaultConfig()
-	config.IncludeInboundPorts.All, config.IncludeOutboundCIDRs.All = true, true
-	p, err := redirect.NewPlan(config)
+	p, err := redirect.NewPlan(captureAll())
 	if err == nil {
 		_, err = Backend{bpffs}.Apply(context.Background(), p)
 	}

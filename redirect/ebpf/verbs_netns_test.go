@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
 )
 
@@ -152,27 +153,39 @@ func delAddress(link, text string) error {
 	return netlink.AddrDel(l, a)
 }
 
-// TestRefusedPlanChangesNothing keeps what was there.
+// TestRefusedPlanChangesNothing keeps what was there, and Check refuses it too.
 func TestRefusedPlanChangesNothing(t *testing.T) {
 	n := loaded(t)
 	_, ns := testnet.Pair(t)
 	apply(t, n, ns, captureAll())
 	before := held(t, n)
-	refused := captureAll()
-	refused.ExcludeInterfaces = []string{"eth1"}
+	eth1, closed := captureAll(), captureAll()
+	eth1.ExcludeInterfaces = []string{"eth1"}
+	closed.ClosedPorts = redirect.ClosedAuto
+	for _, refused := range []redirect.Config{eth1, closed} {
+		ns.Do(t, func() error {
+			_, err := n.backend().Apply(t.Context(), plan(t, refused))
+			if !errors.Is(err, errors.ErrUnsupported) {
+				t.Errorf("apply: %v, want a refusal", err)
+			}
+			return nil
+		})
+		if err := check(t, n, ns, refused); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("check: %v, want a refusal", err)
+		}
+		if after := held(t, n); after != before {
+			t.Errorf("held after: %s, before: %s", after, before)
+		}
+		if err := check(t, n, ns, captureAll()); err != nil {
+			t.Error(err)
+		}
+	}
 	ns.Do(t, func() error {
-		_, err := n.backend().Apply(t.Context(), plan(t, refused))
-		if !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("apply: %v, want a refusal", err)
+		if err := n.backend().Check(t.Context(), plan(t, closed).CapturingClosed()); err != nil {
+			t.Errorf("check with closed ports captured, as it is left open: %v", err)
 		}
 		return nil
 	})
-	if after := held(t, n); after != before {
-		t.Errorf("held after: %s, before: %s", after, before)
-	}
-	if err := check(t, n, ns, captureAll()); err != nil {
-		t.Error(err)
-	}
 }
 
 // TestOtherUsersAreRefused, since the proxy's uid means another user there.
