@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"runtime"
+	"strconv"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
+
+	"github.com/shuntmesh/shunt/redirect/netns"
 )
 
 // room is a network namespace for a test. It is gone when it is closed.
@@ -45,20 +46,17 @@ const roomLink = "eth0"
 
 func newRoom() (*room, error) {
 	r := &room{}
-	err := onThread(func() (err error) {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return err
-		}
+	err := netns.Throwaway(func() (err error) {
 		if r.file, err = os.Open("/proc/thread-self/ns/net"); err != nil {
-			return err
+			return fmt.Errorf("hold network namespace: %w", err)
 		}
 		return up("lo")
 	})
-	if err != nil && r.file != nil {
-		r.close()
-	}
 	if err != nil {
-		return nil, fmt.Errorf("make network namespace: %w", err)
+		if r.file != nil {
+			r.close()
+		}
+		return nil, err
 	}
 	return r, nil
 }
@@ -83,24 +81,9 @@ func up(name string) error {
 	return netlink.LinkSetUp(l)
 }
 
-// do calls f on a thread inside the room.
+// do calls f inside the room.
 func (r *room) do(f func() error) error {
-	return onThread(func() error {
-		if err := unix.Setns(int(r.file.Fd()), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("enter network namespace: %w", err)
-		}
-		return f()
-	})
+	return netns.In("/proc/self/fd/"+strconv.Itoa(int(r.file.Fd())), f)
 }
 
 func (r *room) close() { _ = r.file.Close() }
-
-// onThread runs f on a locked thread that the runtime throws away afterwards.
-func onThread(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		done <- f()
-	}()
-	return <-done
-}
