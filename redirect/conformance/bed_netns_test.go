@@ -7,7 +7,6 @@ package conformance_test
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,34 +14,7 @@ import (
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/conformance"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
-	"github.com/shuntmesh/shunt/redirect/iptables"
-	"github.com/shuntmesh/shunt/redirect/nftables"
 )
-
-func TestMain(m *testing.M) {
-	if testnet.Child() {
-		return
-	}
-	if text := os.Getenv(applierEnv); text != "" {
-		os.Exit(applierMain(text))
-	}
-	os.Exit(m.Run())
-}
-
-// subject is a backend under test.
-type subject struct {
-	name    string
-	backend redirect.Backend
-}
-
-// subjects are held to the same matrix, faults and figures.
-func subjects() []subject {
-	return []subject{
-		{"nftables", nftables.Backend{}},
-		{"iptables-nft", iptables.Backend{Variant: iptables.NFT}},
-		{"iptables-legacy", iptables.Backend{Variant: iptables.Legacy}},
-	}
-}
 
 // patience bounds every attempt. Nothing in the matrix is ever dropped, so that
 // only a failure takes so long.

@@ -6,8 +6,6 @@ package conformance_test
 
 import (
 	"testing"
-
-	"github.com/shuntmesh/shunt/redirect/conformance"
 )
 
 // TestChangeUnderTraffic goes back and forth between two Configs while
@@ -18,7 +16,7 @@ func TestChangeUnderTraffic(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBed(t)
-			for _, c := range conformance.Changes() {
+			for _, c := range s.changes(t) {
 				if c.Old.Off {
 					continue // a pod is not steered and left alone by turns
 				}

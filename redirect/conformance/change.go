@@ -29,7 +29,7 @@ func Changes() []Change {
 		{"other exclusions and rules", excluding("old exclusions", listedInbound), withOtherRules(excluding("new exclusions", listedOutbound)), Everywhere},
 		{"other inclusions", including("old inclusions", listedInbound), including("new inclusions", listedOutbound), Everywhere},
 		{"other inclusions and rules", including("old inclusions", listedInbound), withOtherRules(including("new inclusions", listedOutbound)), Everywhere},
-		{"closed ports", capturingClosed(excluding("old exclusions", listedInbound)), excluding("new exclusions", listedOutbound), Nowhere},
+		{"closed ports", excluding("old exclusions", listedInbound).CapturingClosed(), excluding("new exclusions", listedOutbound), Nowhere},
 	}
 }
 
@@ -91,10 +91,12 @@ func withOtherRules(s *Setting) *Setting {
 	return s
 }
 
-// capturingClosed is what versions before had no choice but to do.
-func capturingClosed(s *Setting) *Setting {
-	s.Config.ClosedPorts = redirect.ClosedCapture
-	return s
+// CapturingClosed is the setting with closed ports captured: what versions before
+// had no choice but to do, and who can't tell who listens has none still.
+func (s *Setting) CapturingClosed() *Setting {
+	out := *s
+	out.Config.ClosedPorts = redirect.ClosedCapture
+	return &out
 }
 
 // Probe is one connection with its verdicts on both sides of a change.

@@ -36,12 +36,13 @@ func TestKilledApply(t *testing.T) {
 	t.Run("backends", func(t *testing.T) {
 		for _, s := range subjects() {
 			t.Run(s.name, func(t *testing.T) {
-				for _, c := range conformance.Changes() {
+				changes := s.changes(t)
+				for _, c := range changes {
 					want += rounds(t, c)
 				}
 				t.Parallel()
 				b := newBed(t)
-				for _, c := range conformance.Changes() {
+				for _, c := range changes {
 					t.Run(c.Name, func(t *testing.T) { total.add(killRounds(t, b, s, c)) })
 				}
 			})

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/shuntmesh/shunt/redirect/conformance"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
 )
 
@@ -35,7 +34,7 @@ func TestOpenConnectionsKeepTheirWay(t *testing.T) {
 				}
 			}
 			dial("before")
-			for _, c := range conformance.Changes() {
+			for _, c := range s.changes(t) {
 				b.apply(t, s, c.New.Config)
 				for name, conn := range open {
 					if err := echo(conn); err != nil {

@@ -20,7 +20,7 @@ func TestTwiceAtOnce(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBed(t)
-			for _, c := range conformance.Changes() {
+			for _, c := range s.changes(t) {
 				b.serve(t, c.While)
 				same := conformance.Change{Name: c.Name, Old: c.New, New: c.New, While: c.While}
 				for range rounds(t, c) {
