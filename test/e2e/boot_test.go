@@ -112,7 +112,7 @@ func testAPIServerAway(t *testing.T, c *court) {
 	}
 	c.reborn(t, witnesses, before, 2*time.Minute) // with no API server at all
 	figure("cni.reborn_without_api_s", time.Since(away).Seconds(), "s")
-	time.Sleep(time.Until(away.Add(size(20*time.Second, time.Minute))))
+	time.Sleep(time.Until(away.Add(size(10*time.Second, time.Minute))))
 	started()
 	eventually(t, time.Minute, func() string {
 		if _, err := command(10*time.Second, "", "kubectl", "get", "--raw=/readyz"); err != nil {

@@ -154,7 +154,7 @@ func testAgentFrozen(t *testing.T, c *court) {
 	uid := agentPod(t, "n1").Metadata.UID
 	defer signal(t, syscall.SIGCONT, uid, "agent")
 	took := map[bool][]time.Duration{}
-	for turn := range size(6, 50) {
+	for turn := range size(4, 50) {
 		for _, frozen := range []bool{turn%2 == 0, turn%2 != 0} {
 			signal(t, map[bool]syscall.Signal{true: syscall.SIGSTOP, false: syscall.SIGCONT}[frozen], uid, "agent")
 			w := c.start(t, "frozen", "n1", 1, 0)[0]
