@@ -85,12 +85,12 @@ case $tests in
 esac
 
 # A figure has one value: what is measured a second time is named after the way.
-prefix=
 for capture in "${captures[@]}"; do
+  prefix=capture.$capture.
+  [[ $capture != "${captures[0]}" ]] || prefix=
   [[ -n ${SHUNT_E2E_ONLY:-} ]] || up "$capture" | sed -u "s/^FIGURE /&$prefix/"
   [[ -n ${tools:-} ]] || load
   [[ -z $list ]] || run "$capture" -run "$list" -skip '^TestCapture$' | sed -u "s/^FIGURE /&$prefix/" | tee "$out/$capture"
-  prefix=capture.$capture.
 done
 if [[ $capture == cni && -n $faults ]]; then
   world=none run cni -run "$faults"
