@@ -44,7 +44,7 @@ func TestKernelWithoutSockets(t *testing.T) {
 	}
 	testnet.New(t).Do(t, func() error {
 		deafApply := func() {
-			err := converse(t.Context(), func(s sockets) error {
+			err := converse(t.Context(), func(s socket) error {
 				_, err := s.write(deaf(t, p))
 				return err
 			})

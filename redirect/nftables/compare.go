@@ -18,20 +18,20 @@ import (
 // compare reads our tables back and returns a *redirect.Difference for the
 // first thing that is not as wanted.
 func compare(conn socket, want []table) error {
-	stale, err := compareStructure(conn, want)
+	own, err := ownTables(conn.Conn)
+	if err != nil {
+		return err
+	}
+	stale, err := compareStructure(conn, own, want)
 	if err != nil || len(stale) == 0 {
 		return err
 	}
 	return stale[0].difference()
 }
 
-// compareStructure compares all but the elements of sets, and returns the sets
-// whose elements are not as wanted.
-func compareStructure(conn socket, want []table) ([]staleSet, error) {
-	found, err := ownTables(conn.Conn)
-	if err != nil {
-		return nil, err
-	}
+// compareStructure compares our tables, which are found, but for the elements of
+// their sets, and returns the sets whose elements are not as wanted.
+func compareStructure(conn socket, found []*nft.Table, want []table) ([]staleSet, error) {
 	for _, t := range found {
 		if !slices.ContainsFunc(want, func(w table) bool { return tableFamily(w.family) == t.Family }) {
 			return nil, &redirect.Difference{Where: tableText(t.Family), Want: "no such table", Got: "the table"}

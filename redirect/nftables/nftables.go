@@ -51,7 +51,7 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (bool, error) {
 	}
 	defer lock.Release()
 	return ipv6.Around(want.dialSource, func() (changed bool, err error) {
-		err = converse(ctx, func(s sockets) (err error) {
+		err = converse(ctx, func(s socket) (err error) {
 			changed, err = s.write(want.tables)
 			return err
 		})
@@ -60,18 +60,25 @@ func (b Backend) Apply(ctx context.Context, p redirect.Plan) (bool, error) {
 }
 
 // write makes our tables be exactly want, with as little as it takes.
-func (s sockets) write(want []table) (changed bool, err error) {
-	stale, err := compareStructure(s.first, want)
+func (s socket) write(want []table) (changed bool, err error) {
+	own, err := ownTables(s.Conn)
+	if err != nil {
+		return false, err
+	}
+	stale, err := compareStructure(s, own, want)
 	if err == nil && len(stale) == 0 {
 		return false, nil
 	}
-	// A set that can't be filled has changed under our hands: replacing all
-	// needs to know nothing of what is there.
-	if err == nil && refill(s.first.Conn, stale) == nil {
+	if err == nil && refill(s.Conn, stale) == nil {
 		return true, nil
 	}
-	// The first socket may hold the answers of a batch that was refused.
-	if err := replace(s.second.Conn, s.first.Conn, want); err != nil {
+	// A set that can't be filled has changed under our hands, and so may all else.
+	if err == nil {
+		if own, err = ownTables(s.Conn); err != nil {
+			return false, err
+		}
+	}
+	if err := replace(s.Conn, own, want); err != nil {
 		return false, fmt.Errorf("replace rules: %w", hint(err))
 	}
 	return true, nil
@@ -83,7 +90,7 @@ func (b Backend) Check(ctx context.Context, p redirect.Plan) error {
 	if err != nil {
 		return err
 	}
-	err = converse(ctx, func(s sockets) error { return compare(s.first, want.tables) })
+	err = converse(ctx, func(s socket) error { return compare(s, want.tables) })
 	if err != nil {
 		return err
 	}
@@ -99,7 +106,13 @@ func (b Backend) Remove(ctx context.Context) error {
 	}
 	defer lock.Release()
 	_, err = ipv6.Around(false, func() (bool, error) {
-		return true, converse(ctx, func(s sockets) error { return replace(s.first.Conn, s.second.Conn, nil) })
+		return true, converse(ctx, func(s socket) error {
+			own, err := ownTables(s.Conn)
+			if err != nil {
+				return err
+			}
+			return replace(s.Conn, own, nil)
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("remove rules: %w", hint(err))
@@ -109,8 +122,8 @@ func (b Backend) Remove(ctx context.Context) error {
 
 // Holds implements redirect.Backend.
 func (b Backend) Holds(ctx context.Context) (holds bool, err error) {
-	err = converse(ctx, func(s sockets) error {
-		own, err := ownTables(s.first.Conn)
+	err = converse(ctx, func(s socket) error {
+		own, err := ownTables(s.Conn)
 		holds = len(own) > 0
 		return err
 	})

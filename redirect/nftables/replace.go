@@ -13,17 +13,16 @@ import (
 	"github.com/shuntmesh/shunt/redirect"
 )
 
-// replace makes our tables be exactly want.
+// replace makes our tables, which are own, be exactly want.
 //
 // What takes effect does so in one batch, but a packet that is on its way
 // through the old rules at that moment still looks up the old sets, and would
 // miss what the same batch has taken away. So the new sets come in a batch
 // ahead, and the old ones go in a batch behind. Killed in between, we leave
 // sets that no rule looks up: Check names them and the next Apply takes them.
-// Refused in between, we take them away by the spare connection: ours may hold
-// more of the kernel's answers.
-func replace(conn, spare *nft.Conn, want []table) error {
-	found, err := inventory(conn)
+// Refused in between, we take them away.
+func replace(conn *nft.Conn, own []*nft.Table, want []table) error {
+	found, err := inventory(conn, own)
 	if err != nil {
 		return err
 	}
@@ -31,7 +30,7 @@ func replace(conn, spare *nft.Conn, want []table) error {
 		return err
 	}
 	if err := inBatch(conn, swapRules, found, want); err != nil {
-		return errors.Join(err, inBatch(spare, dropUnused, found, want))
+		return errors.Join(err, inBatch(conn, dropUnused, found, want))
 	}
 	return inBatch(conn, dropLeavings, found, want)
 }
@@ -53,11 +52,7 @@ type existing struct {
 	sets   []*nft.Set
 }
 
-func inventory(conn *nft.Conn) ([]existing, error) {
-	own, err := ownTables(conn)
-	if err != nil {
-		return nil, err
-	}
+func inventory(conn *nft.Conn, own []*nft.Table) ([]existing, error) {
 	var out []existing
 	for _, t := range own {
 		e := existing{table: t}
@@ -166,8 +161,8 @@ func (t table) has(kernel *nft.Chain) bool {
 // addSets puts the table's sets into the batch. One that is there already, from
 // an Apply that was killed, is emptied first.
 func (t table) addSets(conn *nft.Conn, own *nft.Table) error {
-	for i, s := range t.sets {
-		if err := s.add(conn, own, uint32(i+1)); err != nil {
+	for _, s := range t.sets {
+		if err := s.add(conn, own); err != nil {
 			return err
 		}
 	}

@@ -67,10 +67,9 @@ func (s *set) join(next interval) {
 	s.intervals = append(s.intervals, next)
 }
 
-// add puts the creation of the set and its elements into the batch. The id
-// stands for the set until the batch is committed.
-func (s set) add(conn *nft.Conn, t *nft.Table, id uint32) error {
-	kernel := &nft.Set{Table: t, ID: id, Name: s.name, KeyType: s.typ, Interval: true}
+// add puts the creation of the set and its elements into the batch.
+func (s set) add(conn *nft.Conn, t *nft.Table) error {
+	kernel := &nft.Set{Table: t, Name: s.name, KeyType: s.typ, Interval: true}
 	if err := conn.AddSet(kernel, nil); err != nil {
 		return fmt.Errorf("add set %s: %w", s.name, err)
 	}

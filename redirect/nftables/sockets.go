@@ -12,39 +12,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketBuffer holds the largest batch and all its answers, which the kernel
-// would otherwise cut off with ENOBUFS after it has committed.
+// socketBuffer holds the largest batch and all its answers: the rules, which the
+// kernel says back, or an error for each message of one that it refuses.
 const socketBuffer = 4 << 20 // bytes
 
-// sockets reach the namespace of the thread that opened them, from any thread.
-type sockets struct {
-	first, second socket
-}
-
-// socket is one as the library drives it, and as it is.
+// socket is one as the library drives it, and as it is. It reaches the namespace
+// of the thread that opened it.
 type socket struct {
 	*nft.Conn
 	raw *netlink.Conn
 }
 
-// converse opens sockets on the calling thread and lets f use them on another.
-// Whoever acts in another's namespace has locked its thread, and the library
-// receives in a goroutine of its own: on a locked thread each message costs two
-// changes of thread, which made an apply of 2 ms one of 13.
-func converse(ctx context.Context, f func(sockets) error) error {
-	first, err := dial(ctx)
+// converse opens a socket for f.
+func converse(ctx context.Context, f func(socket) error) error {
+	s, err := dial(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = first.CloseLasting() }()
-	second, err := dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = second.CloseLasting() }()
-	done := make(chan error)
-	go func() { done <- f(sockets{first, second}) }()
-	return <-done
+	defer func() { _ = s.CloseLasting() }()
+	return f(s)
 }
 
 func dial(ctx context.Context) (s socket, err error) {
@@ -58,12 +44,29 @@ func dial(ctx context.Context) (s socket, err error) {
 				return err
 			}
 		}
-		return errors.Join(c.SetReadBuffer(socketBuffer), c.SetWriteBuffer(socketBuffer))
+		return errors.Join(selectable(c), c.SetReadBuffer(socketBuffer), c.SetWriteBuffer(socketBuffer))
 	}))
 	if err != nil {
 		return socket{}, fmt.Errorf("open netfilter netlink socket: %w", hint(err))
 	}
 	return s, nil
+}
+
+// selectable refuses a descriptor that select(2), with which the library looks for
+// answers, has no place for: the library would panic.
+func selectable(c *netlink.Conn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var fd uintptr
+	if err := raw.Control(func(n uintptr) { fd = n }); err != nil {
+		return err
+	}
+	if fd >= unix.FD_SETSIZE {
+		return fmt.Errorf("descriptor %d is beyond the %d that select takes (this process has too many open)", fd, unix.FD_SETSIZE)
+	}
+	return nil
 }
 
 // hint adds what a person can do about an error of the kernel.
