@@ -82,24 +82,34 @@ func applyDialSource(want bool) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	link, present, err := find(source)
-	if err != nil || present == want || !present && disabled() {
-		return false, err
-	}
 	// Deprecated (preferred for 0 s, RFC 4862 section 5.5.4), so that nobody gets
 	// it as a source address without asking for it.
 	forever := ^uint32(0)
 	addr := &netlink.Addr{IPNet: ipNet(source), ValidLft: int(forever), PreferedLft: 0}
-	if present {
-		if err := netlink.AddrDel(link, addr); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			return false, fmt.Errorf("remove %v from the loopback interface: %w", source, hint(err))
-		}
-		return true, nil
+	if !want {
+		return removed(source, netlink.AddrDel(loopback(), addr))
 	}
-	if err := netlink.AddrAdd(link, addr); err != nil && !errors.Is(err, unix.EEXIST) {
+	err = netlink.AddrAdd(loopback(), addr)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.EEXIST), disabled():
+		return false, nil
+	default:
 		return false, fmt.Errorf("put %v on the loopback interface: %w", source, hint(err))
 	}
-	return true, nil
+}
+
+// removed tells what came of a removal. Without IPv6 there is nothing to remove.
+func removed(source netip.Prefix, err error) (bool, error) {
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.EADDRNOTAVAIL), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP):
+		return false, nil
+	default:
+		return false, fmt.Errorf("remove %v from the loopback interface: %w", source, hint(err))
+	}
 }
 
 // CheckDialSource returns a *redirect.Difference where Around would
@@ -109,7 +119,7 @@ func CheckDialSource(want bool) error {
 	if err != nil {
 		return err
 	}
-	_, present, err := find(source)
+	present, err := holds(source)
 	if err != nil || present == want || !present && disabled() {
 		return err
 	}
@@ -120,24 +130,25 @@ func CheckDialSource(want bool) error {
 	return d
 }
 
-func find(source netip.Prefix) (netlink.Link, bool, error) {
-	link, err := netlink.LinkByName(loopbackName)
-	if err != nil {
-		return nil, false, fmt.Errorf("find the loopback interface: %w", err)
-	}
-	addrs, err := netlink.AddrList(link, netlink.FAMILY_V6)
+// loopback is the loopback interface of any namespace: its index is the same
+// everywhere (LOOPBACK_IFINDEX of net/flow.h in the kernel).
+func loopback() netlink.Link {
+	return &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Name: loopbackName, Index: 1}}
+}
+
+// holds reports whether the loopback interface has the address.
+func holds(source netip.Prefix) (bool, error) {
+	addrs, err := netlink.AddrList(loopback(), netlink.FAMILY_V6)
 	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
-		return link, false, nil
+		return false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("list addresses of the loopback interface: %w", err)
+		return false, fmt.Errorf("list addresses of the loopback interface: %w", err)
 	}
-	for _, a := range addrs {
-		if got, ok := netip.AddrFromSlice(a.IP); ok && got.Unmap() == source.Addr() {
-			return link, true, nil
-		}
-	}
-	return link, false, nil
+	return slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
+		got, ok := netip.AddrFromSlice(a.IP)
+		return ok && got.Unmap() == source.Addr()
+	}), nil
 }
 
 // disabled reads the sysctl of the calling thread's namespace. Without it the
