@@ -4,8 +4,9 @@ package cni
 
 import (
 	"context"
-	"net"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -39,7 +40,17 @@ func awaitLoopback(ctx context.Context) {
 	}
 }
 
+// loopbackIsUp asks for one interface; package net would list all of them.
 func loopbackIsUp() bool {
-	lo, err := net.InterfaceByName("lo")
-	return err == nil && lo.Flags&net.FlagUp != 0
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(s)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return false
+	}
+	err = unix.IoctlIfreq(s, unix.SIOCGIFFLAGS, lo)
+	return err == nil && lo.Uint16()&unix.IFF_UP != 0
 }

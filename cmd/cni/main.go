@@ -8,6 +8,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 
 	"github.com/containernetworking/cni/pkg/skel"
 
@@ -19,6 +20,9 @@ import (
 )
 
 func main() {
+	// One thing happens after the other here. On more processors each change of
+	// goroutine may wake a thread on another one, which others keep busy.
+	runtime.GOMAXPROCS(1)
 	plugin := cni.Plugin{Backends: backends.All(), Enter: netns.In, Stdout: os.Stdout}
 	skel.PluginMainFuncs(plugin.Funcs(), cni.Versions(), "CNI plugin "+contract.PluginBinary+" "+version.Version)
 }
