@@ -114,26 +114,35 @@ func (s *stage) accept(l net.Listener, port uint16) {
 			_ = c.Close()
 			continue
 		}
-		s.serving.Go(func() {
-			s.receive(tcp, port)
-			<-room
-		})
+		s.serving.Go(func() { s.receive(tcp, port, func() { <-room }) })
 	}
 }
 
-func (s *stage) receive(c *net.TCPConn, port uint16) {
+// receive leaves it to whoever dialled to end the connection. Connection tracking
+// remembers one that we end for ten seconds, and treats the next one from the same
+// port as it did this one, whatever the rules are by then.
+func (s *stage) receive(c *net.TCPConn, port uint16, leave func()) {
 	defer s.letGo(c)
-	if !s.hold(c) {
+	a, ok := s.read(c, port)
+	leave()
+	if !ok {
 		return
-	}
-	a := arrival{at: port, dest: originalDest(c)}
-	if _, err := io.ReadFull(c, a.token[:]); err != nil {
-		return // somebody else's
 	}
 	select {
 	case s.arrivals <- a:
 	case <-s.done:
 	}
+	_, _ = c.Read(make([]byte, 1)) // until it is reset, or the stage is closed
+}
+
+// read waits for a token. What comes without one is somebody else's.
+func (s *stage) read(c *net.TCPConn, port uint16) (arrival, bool) {
+	if !s.hold(c) {
+		return arrival{}, false
+	}
+	a := arrival{at: port, dest: originalDest(c)}
+	_, err := io.ReadFull(c, a.token[:])
+	return a, err == nil
 }
 
 // originalDest asks connection tracking, which eBPF programs answer for in its

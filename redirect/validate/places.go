@@ -3,7 +3,9 @@
 package validate
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 
@@ -13,13 +15,17 @@ import (
 	"github.com/shuntmesh/shunt/redirect"
 )
 
-// outside returns an address that nobody has (RFC 5737, RFC 3849), and to which
-// a pod with a default route has one all the same.
-func outside(f redirect.Family) netip.Addr {
+// outside returns one of the addresses that nobody has (RFC 5737, RFC 3849), and to
+// which a pod with a default route has one all the same. Not always the same one:
+// connection tracking remembers for two minutes what became of a connection that
+// nobody answered, and treats the next one from the same port alike.
+func outside(f redirect.Family, pick uint64) netip.Addr {
 	if f == redirect.IPv4 {
-		return netip.AddrFrom4([4]byte{192, 0, 2, 1})
+		return netip.AddrFrom4([4]byte{192, 0, 2, byte(1 + pick%254)})
 	}
-	return netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 15: 1})
+	addr := [16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8}
+	binary.BigEndian.PutUint64(addr[8:], pick|1) // with 0 it would be a router's (RFC 4291 section 2.6.1)
+	return netip.AddrFrom16(addr)
 }
 
 // surroundings are what a namespace has of one family.
@@ -57,7 +63,7 @@ func look(f redirect.FamilyPlan) (surroundings, error) {
 	if err != nil {
 		return s, fmt.Errorf("list routes: %w", err)
 	}
-	for _, addr := range destinations(f, routes) {
+	for _, addr := range destinations(f, routes, rand.Uint64()) {
 		if found, err := h.RouteGet(addr.AsSlice()); err == nil && len(found) > 0 && found[0].Type == unix.RTN_UNICAST {
 			s.outside = append(s.outside, Place{Addr: addr, Interface: names[found[0].LinkIndex]})
 		}
@@ -92,8 +98,8 @@ func isDialSource(f redirect.Family, addr netip.Addr) bool {
 
 // destinations are addresses outside of the pod, in the order in which they are
 // tried: nobody's, one of each route, and those of the plan's lists.
-func destinations(f redirect.FamilyPlan, routes []netlink.Route) []netip.Addr {
-	all := []netip.Addr{outside(f.Family)}
+func destinations(f redirect.FamilyPlan, routes []netlink.Route, pick uint64) []netip.Addr {
+	all := []netip.Addr{outside(f.Family, pick)}
 	for _, r := range routes[:min(maxEntries, len(routes))] {
 		if p, ok := prefix(r.Dst); ok {
 			all = append(all, member(p))

@@ -19,6 +19,9 @@ const (
 	// graceTime is given to what should arrive nowhere, after something that was
 	// sent later has arrived.
 	graceTime = 2 * time.Millisecond
+	// lateTime is given beyond that to what should arrive here. The kernel accepts
+	// connections inside of a pod in the order in which they were opened, or almost.
+	lateTime = 10 * time.Millisecond
 	// doubtTime is given beyond the round to what somebody has answered that should
 	// arrive nowhere: a server outside, or a listener of ours that was kept waiting.
 	doubtTime = 240 * time.Millisecond

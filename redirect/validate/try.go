@@ -21,7 +21,7 @@ type outcome struct {
 	arrived arrival // its port is 0 where none of our listeners saw it
 	ended   bool    // the connection stands, or failed with err
 	err     error
-	quiet   bool // something that was sent later has arrived, and to this nobody has answered
+	quiet   int // looks since something that was sent later has arrived, at which nobody had answered this
 }
 
 // sent is what the connection of a case says.
@@ -110,6 +110,7 @@ func (a *attempt) collect(ctx context.Context, arrivals <-chan arrival) {
 			a.outcomes[r.number].ended, a.outcomes[r.number].err = true, r.err
 		case <-grace:
 			a.calm()
+			grace = time.After(lateTime)
 		case <-over:
 			if extended || !a.doubtful() {
 				return
@@ -126,7 +127,11 @@ func (a *attempt) collect(ctx context.Context, arrivals <-chan arrival) {
 // a listener of ours.
 func (a *attempt) calm() {
 	for i, c := range a.conns {
-		a.outcomes[i].quiet = c == nil || unanswered(c)
+		if c == nil || unanswered(c) {
+			a.outcomes[i].quiet++
+		} else {
+			a.outcomes[i].quiet = 0
+		}
 	}
 }
 
@@ -134,17 +139,18 @@ func (a *attempt) calm() {
 // alone: who, only time tells. Everything else is tried again when it is late.
 func (a *attempt) doubtful() bool {
 	for i, o := range a.outcomes {
-		if a.cases[i].nowhere() && o.arrived.at == 0 && o.err == nil && !o.quiet {
+		if a.cases[i].nowhere() && o.arrived.at == 0 && o.err == nil && o.quiet == 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// decided reports whether no more time would change what is known.
+// decided reports whether no more time would change what is known. What should
+// arrive somewhere gets a second look.
 func (a *attempt) decided() bool {
 	for i, o := range a.outcomes {
-		known := o.arrived.at != 0 || o.err != nil || a.cases[i].nowhere() && o.quiet
+		known := o.arrived.at != 0 || o.err != nil || a.cases[i].nowhere() && o.quiet > 0 || o.quiet > 1
 		if !known {
 			return false
 		}

@@ -52,6 +52,7 @@ func Run(ctx context.Context, o Options) (proven string, err error) {
 	told := time.Time{}
 	last := ""
 	for {
+		looked := time.Now()
 		f, err := round(ctx, o.Plan, o.Owner)
 		if err != nil {
 			return "", fmt.Errorf("prove the capture: %w", err)
@@ -72,15 +73,16 @@ func Run(ctx context.Context, o Options) (proven string, err error) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause(waited)):
+		case <-time.After(pause(waited, time.Since(looked))):
 		}
 	}
 }
 
 // pause is short at first: whoever repairs the pod does it in its first seconds,
-// and the application waits for us.
-func pause(waited time.Duration) time.Duration {
-	return min(max(waited/100, 20*time.Millisecond), 200*time.Millisecond)
+// and the application waits for us. A look that takes long tells of a busy node,
+// on which many pods may wait, and whose agent needs the processor more.
+func pause(waited, look time.Duration) time.Duration {
+	return min(max(waited/100, 2*look, 20*time.Millisecond), 200*time.Millisecond)
 }
 
 // String tells what a round proved.
