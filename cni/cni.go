@@ -32,7 +32,9 @@ const actTimeout = 10 * time.Second
 
 // Plugin answers a runtime's calls.
 type Plugin struct {
-	Backends []backends.Backend
+	// Backends returns those that the node has, whose bpffs is mounted there; "" for
+	// a node without one.
+	Backends func(bpffs string) []backends.Backend
 	// Enter calls f in the network namespace at path.
 	Enter func(path string, f func() error) error
 	// Stdout takes results, which are the runtime's to read.
@@ -120,7 +122,7 @@ func (p Plugin) wishOf(in input, who pod) (*wish, error) {
 			return nil, err
 		}
 	}
-	w, err := decide(annotations, in.Backend, p.Backends)
+	w, err := decide(annotations, in.Backend, p.Backends(in.BPFFS))
 	if err != nil {
 		return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("capture pod %s: %v", who, err), "")
 	}

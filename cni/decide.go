@@ -58,6 +58,9 @@ func (w wish) apply(ctx context.Context) (string, error) {
 	if !done.Changed {
 		said = "pod was captured already by " + done.By
 	}
+	if done.Instead != nil {
+		said = fmt.Sprintf("%s, since it can't be by %v", said, done.Instead)
+	}
 	if err := errors.Join(done.Left...); err != nil {
 		said = fmt.Sprintf("%s; %v", said, err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/shuntmesh/shunt/cni"
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/backends"
+	"github.com/shuntmesh/shunt/redirect/backends/onnode"
 	"github.com/shuntmesh/shunt/redirect/netns"
 )
 
@@ -33,14 +34,20 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	plugin := cni.Plugin{Backends: backends.All(), Enter: netns.In, Stdout: os.Stdout}
+	plugin := cni.Plugin{Backends: onnode.Backends, Enter: netns.In, Stdout: os.Stdout}
 	switch os.Getenv(pluginEnv) {
 	case "":
 		os.Exit(m.Run())
 	case "fake":
-		plugin.Backends = []backends.Backend{
-			{Backend: fake{"nftables"}, Name: "nftables"},
-			{Backend: fake{"iptables"}, Name: "iptables"},
+		plugin.Backends = func(bpffs string) []backends.Backend {
+			all := []backends.Backend{
+				{Backend: fake{"nftables"}, Name: "nftables"},
+				{Backend: fake{"iptables"}, Name: "iptables"},
+			}
+			if bpffs != "" {
+				all = append(all, backends.Backend{Backend: fake{"ebpf below " + bpffs}, Name: onnode.EBPF, Preferred: true})
+			}
+			return all
 		}
 		plugin.Enter = func(_ string, f func() error) error { return f() }
 	}
@@ -62,6 +69,11 @@ func (b fake) told(verb string) error {
 	switch os.Getenv(fakeEnv) {
 	case "unsupported":
 		return fmt.Errorf("no such module: %w", errors.ErrUnsupported)
+	case "unloaded":
+		if b.name != "nftables" && b.name != "iptables" {
+			return fmt.Errorf("no programs are loaded: %w", errors.ErrUnsupported)
+		}
+		return nil
 	case "broken":
 		return errors.New("operation not permitted")
 	case "slow":

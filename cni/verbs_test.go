@@ -45,6 +45,8 @@ func TestVerbs(t *testing.T) {
 		{"ADD that the kernel refuses", invocation{verb: "ADD", env: env(fakeEnv, "broken")}, "injected-1.1.0", cni.CodeRefused, "apply rules: nftables: operation not permitted; shuntctl node status", "nftables apply"},
 		{"ADD by a backend that can't work here", invocation{verb: "ADD", env: env(fakeEnv, "unsupported")}, "injected-1.1.0", cni.CodeRefused, "nftables: no such module", "nftables apply,nftables apply"},
 		{"ADD by the first that works, and none does", invocation{verb: "ADD", env: env(fakeEnv, "unsupported")}, "backend-of-first-that-works", cni.CodeRefused, "iptables: no such module", "nftables apply,nftables apply,iptables apply,iptables apply"},
+		{"ADD by eBPF, whose programs nobody has loaded yet", invocation{verb: "ADD", env: env(fakeEnv, "unloaded")}, "backend-of-node-ebpf", 0, "", "ebpf below /sys/fs/bpf apply,ebpf below /sys/fs/bpf apply,nftables apply"},
+		{"ADD by eBPF, which is refused", invocation{verb: "ADD", env: env(fakeEnv, "broken")}, "backend-of-node-ebpf", cni.CodeRefused, "ebpf: operation not permitted", "ebpf below /sys/fs/bpf apply"},
 		{"ADD while another redirect is at work", invocation{verb: "ADD", env: env(fakeEnv, "slow")}, "injected-1.1.0", types.ErrTryAgainLater, "deadline exceeded; the node may be overloaded", "nftables apply"},
 		{"ADD to no namespace", invocation{verb: "ADD", netns: missing}, "injected-1.1.0", types.ErrInvalidEnvironmentVariables, "CNI_NETNS", ""},
 		{"ADD to no namespace, not injected", invocation{verb: "ADD", netns: missing}, "not-injected", 0, "", ""},

@@ -37,6 +37,7 @@ func TestDeps(t *testing.T) {
 		deptest.Rule{Of: "../cmd/redirect", Not: deptest.Module + "proxy", Because: "redirect is its own binary in the data plane image; components meet in internal/contract"},
 		deptest.Rule{Of: "../cmd/redirect", Not: deptest.Module + "webhook", Because: "components meet in internal/contract"},
 		deptest.Rule{Of: "../cmd/redirect", Not: deptest.Module + "discovery", Because: "components meet in internal/contract"},
+		deptest.Rule{Of: "../cmd/redirect", Not: deptest.Module + "redirect/ebpf", Because: "its programs are the node's; a pod's init container would carry a megabyte for nothing"},
 		deptest.Rule{Of: "../cmd/redirect", Not: deptest.Module + "cni", Because: "cni imports redirect, never the reverse"},
 		deptest.Rule{Of: "../cmd/redirect", Not: "k8s.io", Because: "the init container needs no API, and would pay for it in size and start"},
 		deptest.Rule{Of: "../cmd/redirect", Not: "testing", Because: "testnet is for tests"},

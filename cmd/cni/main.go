@@ -15,7 +15,7 @@ import (
 	"github.com/shuntmesh/shunt/cni"
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/internal/version"
-	"github.com/shuntmesh/shunt/redirect/backends"
+	"github.com/shuntmesh/shunt/redirect/backends/onnode"
 	"github.com/shuntmesh/shunt/redirect/netns"
 )
 
@@ -23,6 +23,6 @@ func main() {
 	// One thing happens after the other here. On more processors each change of
 	// goroutine may wake a thread on another one, which others keep busy.
 	runtime.GOMAXPROCS(1)
-	plugin := cni.Plugin{Backends: backends.All(), Enter: netns.In, Stdout: os.Stdout}
+	plugin := cni.Plugin{Backends: onnode.Backends, Enter: netns.In, Stdout: os.Stdout}
 	skel.PluginMainFuncs(plugin.Funcs(), cni.Versions(), "CNI plugin "+contract.PluginBinary+" "+version.Version)
 }

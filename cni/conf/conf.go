@@ -26,6 +26,7 @@ func Versions() []string { return []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "
 const (
 	DefaultSocket = "/run/shunt/agent.sock"
 	DefaultLog    = "/var/log/shunt-cni.log"
+	DefaultBPFFS  = "/sys/fs/bpf" // where systemd mounts it
 )
 
 // maxSocketPath is what fits into a socket's address, sun_path of unix(7), with
@@ -39,6 +40,9 @@ type Entry struct {
 	Backend      string       `json:"backend,omitempty"` // of pods that name none; "" for the first that works
 	Socket       string       `json:"socket,omitempty"`  // of the agent; "" for none: then runtimes must hand over annotations
 	Log          string       `json:"log,omitempty"`     // where the plugin logs while the agent is away; "" for nowhere
+	// BPFFS is where the node's bpffs is mounted, below which its agent pins eBPF
+	// programs; "" where the node has none.
+	BPFFS string `json:"bpffs,omitempty"`
 }
 
 // Capabilities are what the runtime is asked for.
@@ -67,6 +71,9 @@ func (e Entry) Validate() error {
 	}
 	if e.Log != "" && !filepath.IsAbs(e.Log) {
 		return fmt.Errorf("log: value %q is not possible (allowed: an absolute path, such as %s)", e.Log, DefaultLog)
+	}
+	if e.BPFFS != "" && !filepath.IsAbs(e.BPFFS) {
+		return fmt.Errorf("bpffs: value %q is not possible (allowed: an absolute path, such as %s)", e.BPFFS, DefaultBPFFS)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 // TestDefault is what stands in conflists, key by key.
 func TestDefault(t *testing.T) {
 	e := conf.Default()
-	e.Backend = "nftables"
+	e.Backend, e.BPFFS = "nftables", conf.DefaultBPFFS
 	if err := e.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func TestDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"type":"shunt-cni","capabilities":{"` + conf.PodAnnotations + `":true},"backend":"nftables","socket":"/run/shunt/agent.sock","log":"/var/log/shunt-cni.log"}`
+	want := `{"type":"shunt-cni","capabilities":{"` + conf.PodAnnotations + `":true},"backend":"nftables","socket":"/run/shunt/agent.sock","log":"/var/log/shunt-cni.log","bpffs":"/sys/fs/bpf"}`
 	if string(got) != want {
 		t.Errorf("entry %s, want %s", got, want)
 	}
@@ -43,6 +43,8 @@ func TestValidate(t *testing.T) {
 		{func(e *conf.Entry) { e.Socket = "/" + strings.Repeat("s", 107) }, "socket: value"},
 		{func(e *conf.Entry) { e.Socket = "run/agent.sock" }, `socket: value "run/agent.sock" is not possible (allowed: an absolute path`},
 		{func(e *conf.Entry) { e.Log = "cni.log" }, `log: value "cni.log"`},
+		{func(e *conf.Entry) { e.BPFFS = "" }, ""},
+		{func(e *conf.Entry) { e.BPFFS = "sys/fs/bpf" }, `bpffs: value "sys/fs/bpf" is not possible (allowed: an absolute path`},
 		{func(e *conf.Entry) { e.Type = "" }, "type: value"},
 	}
 	for _, tt := range tests {

@@ -24,15 +24,19 @@ type Backend struct {
 	Name string
 	// Forced backends are part of one that is not, and chosen by name alone.
 	Forced bool
+	// Preferred backends are chosen by name alone too. Who names one wants it where
+	// it works and can do what is asked, and else what Auto comes to.
+	Preferred bool
 }
 
-// All returns all there are, in the order in which they are tried.
+// All returns all that need nothing of their node, in the order in which they
+// are tried.
 func All() []Backend {
 	return []Backend{
-		{nftables.Backend{}, "nftables", false},
-		{iptables.Backend{}, "iptables", false},
-		{iptables.Backend{Variant: iptables.NFT}, "iptables-nft", true},
-		{iptables.Backend{Variant: iptables.Legacy}, "iptables-legacy", true},
+		{Backend: nftables.Backend{}, Name: "nftables"},
+		{Backend: iptables.Backend{}, Name: "iptables"},
+		{Backend: iptables.Backend{Variant: iptables.NFT}, Name: "iptables-nft", Forced: true},
+		{Backend: iptables.Backend{Variant: iptables.Legacy}, Name: "iptables-legacy", Forced: true},
 	}
 }
 
@@ -40,6 +44,9 @@ func All() []Backend {
 // those whose rules must not stand beside theirs.
 type Choice struct {
 	use, others []Backend
+	// held may have been used before, by a name that is no longer said: what they
+	// hold is read and removed, and nothing is made with them.
+	held []Backend
 }
 
 // Choose returns the choice that a name of all makes, or Auto. An unknown name
@@ -47,17 +54,29 @@ type Choice struct {
 func Choose(name string, all []Backend) (Choice, error) {
 	var c Choice
 	names := []string{Auto}
+	prefers := false
 	for _, candidate := range all {
 		names = append(names, candidate.Name)
 		switch {
-		case candidate.Name == name, name == Auto && !candidate.Forced:
+		case candidate.Name == name:
+			c.use = append(c.use, candidate)
+			prefers = candidate.Preferred
+		case name == Auto && candidate.automatic():
 			c.use = append(c.use, candidate)
 		case !candidate.Forced && !strings.HasPrefix(name, candidate.Name+"-"):
 			c.others = append(c.others, candidate)
 		}
 	}
-	if len(c.use) == 0 {
+	switch {
+	case len(c.use) == 0:
 		return Choice{}, fmt.Errorf("value %q is not possible (allowed: %s)", name, strings.Join(names, ", "))
+	case prefers:
+		c.use, c.others = append(c.use, c.others...), nil
+	case name == Auto:
+		c.held = c.others
 	}
 	return c, nil
 }
+
+// automatic reports whether Auto may come to it.
+func (b Backend) automatic() bool { return !b.Forced && !b.Preferred }

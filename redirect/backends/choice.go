@@ -15,6 +15,9 @@ import (
 type Applied struct {
 	By      string // name of the backend that holds the rules now
 	Changed bool
+	// Instead is why those that would have come first can't do it here; nil where
+	// By was the first.
+	Instead error
 	// CapturesClosed is why that backend can't tell who listens, where the plan
 	// leaves it open and so closed ports are captured too; otherwise nil.
 	CapturesClosed error
@@ -48,7 +51,7 @@ func (c Choice) Apply(ctx context.Context, p redirect.Plan) (Applied, error) {
 			_, _, errAgain := candidate.apply(ctx, p)
 			err = errors.Join(err, errAgain)
 		}
-		return Applied{By: candidate.Name, Changed: changed || cleaned, CapturesClosed: unheard, Left: left}, err
+		return Applied{candidate.Name, changed || cleaned, errors.Join(refusals...), unheard, left}, err
 	}
 	return Applied{}, errors.Join(refusals...)
 }
@@ -81,7 +84,7 @@ func (c Choice) Check(ctx context.Context, p redirect.Plan) error {
 }
 
 func (c Choice) check(ctx context.Context, p redirect.Plan) error {
-	order := slices.Clone(c.use)
+	order := slices.Concat(c.use, c.held)
 	slices.SortStableFunc(order, func(x, y Backend) int { return emptiness(ctx, x) - emptiness(ctx, y) })
 	var refusals []error
 	for _, candidate := range order {
@@ -102,12 +105,13 @@ func emptiness(ctx context.Context, b Backend) int {
 	return 1
 }
 
-// Remove cleans every backend that may be used. Those that can't work here hold
+// Remove cleans every backend that may be used, or may have been. Those that can't work here hold
 // nothing, unless they are Left; that none can is an error.
 func (c Choice) Remove(ctx context.Context) (Left, error) {
 	var left Left
 	var refusals []error
-	for _, candidate := range c.use {
+	all := slices.Concat(c.use, c.held)
+	for _, candidate := range all {
 		err := candidate.Remove(ctx)
 		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return left, err
@@ -120,7 +124,7 @@ func (c Choice) Remove(ctx context.Context) (Left, error) {
 			left = append(left, mayBeLeft(candidate, err))
 		}
 	}
-	if len(refusals) == len(c.use) {
+	if len(refusals) == len(all) {
 		return left, errors.Join(refusals...)
 	}
 	return left, nil

@@ -76,6 +76,55 @@ func TestApplyCleansOthers(t *testing.T) {
 	}
 }
 
+// TestPreferred is about a backend that is used where it works and somebody names
+// it, and whose pods are known and let go by whatever name.
+func TestPreferred(t *testing.T) {
+	lacks := fmt.Errorf("nothing is loaded: %w", errors.ErrUnsupported)
+	apply := func(c backends.Choice) (string, error) {
+		done, err := c.Apply(t.Context(), redirect.Plan{})
+		return done.By, err
+	}
+	check := func(c backends.Choice) (string, error) { return "", c.Check(t.Context(), redirect.Plan{}) }
+	remove := func(c backends.Choice) (string, error) {
+		_, err := c.Remove(t.Context())
+		return "", err
+	}
+	tests := []struct {
+		name        string
+		chosen      string
+		plain, node teller
+		do          func(backends.Choice) (string, error)
+		by          string
+		want        string
+	}{
+		{"named", "node", teller{}, teller{}, apply, "node", "node apply"},
+		{"named, over the other", "node", teller{holds: true}, teller{}, apply, "node", "node apply, plain remove, node apply"},
+		{"named, where it can't", "node", teller{}, teller{err: lacks}, apply, "plain", "node apply, plain apply"},
+		{"not named", "auto", teller{}, teller{}, apply, "plain", "plain apply"},
+		{"not named, over it", "auto", teller{}, teller{holds: true}, apply, "plain", "plain apply, node remove, plain apply"},
+		{"another is named, over it", "plain", teller{}, teller{holds: true}, apply, "plain", "plain apply, node remove, plain apply"},
+		{"checked by no name", "auto", teller{}, teller{holds: true}, check, "", "node check"},
+		{"checked by no name, and of the other", "auto", teller{holds: true}, teller{}, check, "", "plain check"},
+		{"checked by its name, and of the other", "node", teller{holds: true}, teller{}, check, "", "plain check"},
+		{"removed by no name", "auto", teller{}, teller{holds: true}, remove, "", "plain remove, node remove"},
+		{"removed where it can't be there", "auto", teller{}, teller{err: lacks}, remove, "", "plain remove, node remove"},
+	}
+	for _, tt := range tests {
+		var log []string
+		tt.plain.log, tt.plain.name, tt.node.log, tt.node.name = &log, "plain", &log, "node"
+		c, err := backends.Choose(tt.chosen, []backends.Backend{
+			{Backend: tt.plain, Name: "plain"},
+			{Backend: tt.node, Name: "node", Preferred: true},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if by, err := tt.do(c); err != nil || by != tt.by || strings.Join(log, ", ") != tt.want {
+			t.Errorf("%s: by %q, %v, asked %q; want by %q, asked %q", tt.name, by, err, log, tt.by, tt.want)
+		}
+	}
+}
+
 func TestChoose(t *testing.T) {
 	for _, name := range []string{"auto", "nftables", "iptables", "iptables-nft", "iptables-legacy"} {
 		if _, err := backends.Choose(name, backends.All()); err != nil {

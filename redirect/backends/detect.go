@@ -25,7 +25,8 @@ type Detected struct {
 
 // Detect tries each backend, in a network namespace that goes with the attempt:
 // it applies a plan with a rule of every kind, reads it back and removes it. It
-// needs CAP_SYS_ADMIN. None may work; then none is Auto.
+// needs CAP_SYS_ADMIN. None may work; then none is Auto. Those that are Preferred
+// are left out: they needn't do every kind, and whoever owns them tries them.
 func Detect(ctx context.Context, all []Backend) ([]Detected, error) {
 	plan, err := fullPlan()
 	if err != nil {
@@ -34,8 +35,11 @@ func Detect(ctx context.Context, all []Backend) ([]Detected, error) {
 	var found []Detected
 	taken := false
 	for _, b := range all {
+		if b.Preferred {
+			continue
+		}
 		d := detect(ctx, b, plan)
-		d.Auto = d.Works && !taken && !b.Forced
+		d.Auto = d.Works && !taken && b.automatic()
 		taken = taken || d.Auto
 		found = append(found, d)
 	}
