@@ -9,8 +9,8 @@ package manifests
 import "embed"
 
 // Files are the kustomizations that shuntctl installs: the folders "base",
-// "components/node" and "overlays/cni". The resources of a kustomization.yaml are
+// "components/node", "overlays/cni" and "overlays/ebpf". The resources of a kustomization.yaml are
 // listed in the order in which they have to be applied.
 //
-//go:embed base/*.yaml components/*/*.yaml overlays/cni/*.yaml
+//go:embed base/*.yaml components/*/*.yaml overlays/cni/*.yaml overlays/ebpf/*.yaml
 var Files embed.FS

@@ -4,10 +4,12 @@ package shuntctl
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/shuntctl/install"
 )
 
 // capture says who redirects the traffic of pods; it is a pflag.Value.
@@ -21,20 +23,19 @@ func (c *capture) Type() string { return "capture" }
 
 // Set accepts who can capture.
 func (c *capture) Set(s string) error {
-	switch s {
-	case contract.InterceptionInit, contract.InterceptionCNI:
-		*c = capture(s)
-		return nil
-	default:
-		return fmt.Errorf("%q is not allowed (allowed: %s, %s)", s, contract.InterceptionInit, contract.InterceptionCNI)
+	if !slices.Contains(install.Captures(), s) {
+		return fmt.Errorf("%q is not allowed (allowed: %s)", s, strings.Join(install.Captures(), ", "))
 	}
+	*c = capture(s)
+	return nil
 }
 
 // completeCapture makes a shell know the values of --capture.
 func completeCapture(cmd *cobra.Command) {
 	complete := cobra.FixedCompletions([]string{
-		contract.InterceptionInit + "\ta container of the pod's own, which needs NET_ADMIN",
-		contract.InterceptionCNI + "\tthe node, by a CNI plugin",
+		install.CaptureInit + "\ta container of the pod's own, which needs NET_ADMIN",
+		install.CaptureCNI + "\tthe node, by a CNI plugin",
+		install.CaptureEBPF + "\tthe node, by eBPF where it can",
 	}, cobra.ShellCompDirectiveNoFileComp)
 	// The only error is a flag that does not exist, and it was added above.
 	_ = cmd.RegisterFlagCompletionFunc("capture", complete)

@@ -32,8 +32,10 @@ works. Running it again changes nothing.
 
 --capture=init has a container of each pod redirect its traffic, which needs
 NET_ADMIN for a moment. --capture=cni has the nodes do it: an agent on each
-installs a CNI plugin, and no pod needs a privilege. A mesh can be changed from
-one to the other; pods keep the capture that they were created with.`,
+installs a CNI plugin, and no pod needs a privilege. --capture=ebpf is the same
+by eBPF, with no rule in a pod; a node that can't do it does as with cni, and
+says why (shuntctl node status -o wide). A mesh can be changed from any to any
+other; pods keep the capture that they were created with.`,
 		Example: `  # images were loaded into every node (see: shuntctl images save)
   shuntctl install
   # the nodes capture; pods need no capability
@@ -62,7 +64,7 @@ one to the other; pods keep the capture that they were created with.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.Var((*capture)(&o.Capture), "capture", "who redirects the traffic of pods, init or cni (default: as installed, and init where nothing is)")
+	flags.Var((*capture)(&o.Capture), "capture", "who redirects the traffic of pods, init, cni or ebpf (default: as installed, and init where nothing is)")
 	completeCapture(cmd)
 	flags.StringVar(&o.Registry.Registry, "image-registry", "", "`registry` that nodes pull the images from, with an optional path (default: nodes hold the images)")
 	flags.BoolVar(&o.Registry.PlainHTTP, "plain-http", false, "look the images up by HTTP (loopback is always HTTP)")

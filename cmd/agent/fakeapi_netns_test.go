@@ -35,6 +35,7 @@ type fakeAPI struct {
 	events   map[string]int       // by reason
 	selector string               // of the last list of pods
 	gone     bool                 // the DaemonSet
+	wish     string               // what it asks for
 }
 
 func newFakeAPI(t *testing.T) *fakeAPI {
@@ -49,7 +50,9 @@ func newFakeAPI(t *testing.T) *fakeAPI {
 			hang(w, r)
 			return
 		}
-		reply(w, http.StatusOK, map[string]any{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": map[string]any{"resourceVersion": "1"}, "items": []any{daemonSet()}})
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		reply(w, http.StatusOK, map[string]any{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": map[string]any{"resourceVersion": "1"}, "items": []any{f.daemonSet()}})
 	})
 	mux.HandleFunc("GET /apis/apps/v1/namespaces/shunt-system/daemonsets/shunt-node", func(w http.ResponseWriter, _ *http.Request) {
 		f.mu.Lock()
@@ -58,7 +61,7 @@ func newFakeAPI(t *testing.T) *fakeAPI {
 			reply(w, http.StatusNotFound, metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: "Failure", Reason: metav1.StatusReasonNotFound, Code: http.StatusNotFound})
 			return
 		}
-		reply(w, http.StatusOK, daemonSet())
+		reply(w, http.StatusOK, f.daemonSet())
 	})
 	mux.HandleFunc("POST /api/v1/namespaces/{namespace}/events", f.postEvent)
 	f.Server = httptest.NewServer(mux)
@@ -69,10 +72,15 @@ func newFakeAPI(t *testing.T) *fakeAPI {
 	return f
 }
 
-func daemonSet() metav1.PartialObjectMetadata {
+// daemonSet is called under f.mu.
+func (f *fakeAPI) daemonSet() metav1.PartialObjectMetadata {
+	annotations := map[string]string{}
+	if f.wish != "" {
+		annotations[contract.AnnotationUninstall] = f.wish
+	}
 	return metav1.PartialObjectMetadata{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"},
-		ObjectMeta: metav1.ObjectMeta{Name: contract.NodeDaemonSet, Namespace: contract.SystemNamespace, ResourceVersion: "1"},
+		ObjectMeta: metav1.ObjectMeta{Name: contract.NodeDaemonSet, Namespace: contract.SystemNamespace, ResourceVersion: "1", Annotations: annotations},
 	}
 }
 

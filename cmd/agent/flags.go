@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/shuntmesh/shunt/cni/agent/programs"
 	"github.com/shuntmesh/shunt/cni/conf"
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/redirect/backends"
@@ -23,6 +24,7 @@ type options struct {
 	binDir, confDir, cacheDir   string
 	network, plugin, pluginLog  string
 	backend                     string
+	programs                    programs.Options
 	logLevel                    slog.Level
 	version                     bool
 }
@@ -37,10 +39,11 @@ func parse(args []string, lookup func(string) string, stderr io.Writer) (options
 	f.StringVar(&o.listen, "listen", fmt.Sprintf(":%d", contract.PortNodeHTTP), "host:port of /metrics and /ready (HTTP), in the node's network")
 	f.StringVar(&o.socket, "socket", conf.DefaultSocket, "path of the plugin's socket; it has to be the same on the host")
 	f.StringVar(&o.proc, "proc", "/host/proc", "path of the host's /proc")
-	f.StringVar(&o.backend, "backend", backends.Auto, "what captures pods that name nothing else: nftables, iptables, iptables-nft, iptables-legacy, or auto for the first that works on this node")
+	f.StringVar(&o.backend, "backend", backends.Auto, "what captures pods that name nothing else: nftables, iptables, iptables-nft, iptables-legacy, ebpf (where it works, and else as auto), or auto for the first that works on this node and needs nothing of it")
 	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	o.installFlags(f)
+	o.programFlags(f)
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -58,6 +61,13 @@ func (o *options) installFlags(f *flag.FlagSet) {
 	f.StringVar(&o.confDir, "cni-conf-dir", "/host/etc/cni/net.d", "the host's folder of CNI configurations, as mounted here")
 	f.StringVar(&o.network, "cni-network", "", "name of the only CNI network to chain into, where the runtime is told one (CRI-O's cni_default_network); default: the first configuration, as runtimes choose")
 	f.StringVar(&o.cacheDir, "cni-cache-dir", "", "the host's /var/lib/cni, as mounted here; for CRI-O, which deletes a pod by the plugins that it was added with")
+}
+
+// programFlags are where the node's eBPF is.
+func (o *options) programFlags(f *flag.FlagSet) {
+	f.StringVar(&o.programs.BPFFS, "bpffs", conf.DefaultBPFFS, "where bpffs is mounted, here and on the host; empty for a node without eBPF")
+	f.StringVar(&o.programs.CgroupRoot, "cgroup-root", "", "control group of version 2 above all pods of this node and no other's, as mounted here (default: the one that this pod's kubelet puts all pods below)")
+	f.StringVar(&o.programs.Cgroups, "cgroups", "/host/sys/fs/cgroup", "the host's /sys/fs/cgroup, as mounted here")
 }
 
 // complete fills in what is the default of others.

@@ -85,12 +85,19 @@ func prepare(t *testing.T) *process {
 		t.Fatal(err)
 	}
 	p.setpriv = setpriv
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", p.binary, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
+	build(t, p.binary, ".")
+	return p
+}
+
+// build makes a binary of a package as it is shipped.
+func build(t *testing.T, binary, of string, flags ...string) {
+	t.Helper()
+	args := append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", binary}, flags...)
+	cmd := exec.CommandContext(t.Context(), "go", append(args, of)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	return p
 }
 
 func (p *process) write(path, text string) {

@@ -10,7 +10,7 @@ import (
 	"github.com/shuntmesh/shunt/cni/agent/kube"
 	"github.com/shuntmesh/shunt/cni/conf"
 	"github.com/shuntmesh/shunt/cni/install"
-	"github.com/shuntmesh/shunt/redirect/backends"
+	"github.com/shuntmesh/shunt/redirect/backends/onnode"
 )
 
 // run works until ctx ends.
@@ -27,7 +27,8 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		PluginLog:     o.pluginLog,
 		Proc:          o.proc,
 		Backend:       o.backend,
-		Backends:      backends.All(),
+		Backends:      onnode.Backends(o.programs.BPFFS),
+		Programs:      o.programs,
 		Installer:     o.installer(log),
 		InstallEvents: events(),
 		Log:           log,

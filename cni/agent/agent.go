@@ -22,6 +22,7 @@ import (
 
 	"github.com/shuntmesh/shunt/cni/agent/kube"
 	"github.com/shuntmesh/shunt/cni/agent/podns"
+	"github.com/shuntmesh/shunt/cni/agent/programs"
 	"github.com/shuntmesh/shunt/cni/agent/repair"
 	"github.com/shuntmesh/shunt/cni/agent/socket"
 	"github.com/shuntmesh/shunt/cni/conf"
@@ -40,6 +41,8 @@ type Options struct {
 	Proc      string // path of the host's /proc
 	Backend   string // the node's by name, or backends.Auto
 	Backends  []backends.Backend
+	// Programs says where the node's eBPF is. The agent adds Proc, Told and Log.
+	Programs programs.Options
 	// Installer returns what keeps the plugin in place by that entry. It counts
 	// what happens by name, and tells changed of each change: nil where the plugin
 	// is in place and chained, else why not. Neither blocks.
@@ -92,8 +95,14 @@ func (o Options) check() error {
 // entry is the plugin's in the conflist.
 func (o Options) entry(backend string) conf.Entry {
 	e := conf.Default()
-	e.Backend, e.Log, e.Socket = backend, o.PluginLog, o.Socket
+	e.Backend, e.Log, e.Socket, e.BPFFS = backend, o.PluginLog, o.Socket, o.Programs.BPFFS
 	return e
+}
+
+func (o Options) programs(s *state) *programs.Programs {
+	p := o.Programs
+	p.Proc, p.Log, p.Told = o.Proc, o.Log, s.setPrograms
+	return programs.New(p)
 }
 
 // parts work side by side; each has a Run.
@@ -104,6 +113,7 @@ type parts struct {
 	set       *kube.DaemonSet
 	recorder  *events.Recorder
 	reporter  *reporter
+	programs  *programs.Programs
 	keeper    *keeper
 	repairs   *repair.Metrics
 	asked     *socket.Metrics
@@ -129,9 +139,12 @@ func newParts(o Options, namespaces repair.Namespaces) *parts {
 		p.installed.WithLabelValues(event)
 	}
 	p.reporter = &reporter{nodes: o.Clients.Nodes, node: o.Node, state: p.state, log: o.Log}
+	p.programs = o.programs(p.state)
 	p.keeper = &keeper{
-		want:   o.Backend,
-		detect: func(ctx context.Context) ([]backends.Detected, error) { return backends.Detect(ctx, o.Backends) },
+		want:     o.Backend,
+		programs: p.programs,
+		beside:   func(string) []func(context.Context) error { return nil },
+		detect:   func(ctx context.Context) ([]backends.Detected, error) { return backends.Detect(ctx, o.Backends) },
 		installer: func(backend string) Installer {
 			return o.Installer(o.entry(backend), func(event string) { p.installed.WithLabelValues(event).Inc() }, p.state.setPlugin)
 		},
@@ -151,12 +164,15 @@ func newParts(o Options, namespaces repair.Namespaces) *parts {
 
 func (p *parts) registry() *prometheus.Registry {
 	return newRegistry(p.state, p.options.Backends,
-		p.repairs.Collectors(), p.asked.Collectors(), p.recorder.Collectors(), []prometheus.Collector{p.installed})
+		p.repairs.Collectors(), p.asked.Collectors(), p.programs.Collectors(), p.recorder.Collectors(), []prometheus.Collector{p.installed})
 }
 
 // ready stays nil while the API server is away.
 func (p *parts) ready() error {
 	if err := p.state.ready(); err != nil {
+		return err
+	}
+	if err := p.programs.Ready(); err != nil {
 		return err
 	}
 	return p.pods.Ready()

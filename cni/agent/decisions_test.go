@@ -35,7 +35,7 @@ func TestChoose(t *testing.T) {
 		{"auto", []backends.Detected{not("nftables", strings.Repeat("x", 5000))}, "", "no backend works here; nftables does not: " + strings.Repeat("x", maxWhy) + " ..."},
 	}
 	for _, tt := range tests {
-		if got := choose(tt.want, tt.found); got != (choice{tt.backend, tt.reason}) {
+		if got := choose(tt.want, tt.found); got != (choice{backend: tt.backend, reason: tt.reason}) {
 			t.Errorf("%s of %+v: %+v, want %q since %q", tt.want, tt.found, got, tt.backend, tt.reason)
 		}
 	}

@@ -10,8 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shuntmesh/shunt/cni/agent/programs"
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/redirect/backends"
+	"github.com/shuntmesh/shunt/redirect/backends/onnode"
 )
 
 const (
@@ -42,6 +44,13 @@ type repairer interface {
 	Remove(ctx context.Context) (removed int, err error)
 }
 
+// nodePrograms are the node's eBPF programs; programs.Programs says more.
+type nodePrograms interface {
+	Start(ctx context.Context) error
+	Run(ctx context.Context, m programs.Mode) error
+	Release(ctx context.Context, all bool) (pods int, err error)
+}
+
 // wishes say what is asked of all agents.
 type wishes interface {
 	Uninstall() string // "" for nothing
@@ -54,12 +63,15 @@ type wishes interface {
 type keeper struct {
 	want      string // a backend's name, or backends.Auto
 	detect    func(context.Context) ([]backends.Detected, error)
+	programs  nodePrograms
 	installer func(backend string) Installer
 	repairer  func(backend string) repairer
-	wishes    wishes
-	forget    func(context.Context) error // what was said of the node
-	state     *state
-	log       *slog.Logger
+	// beside are what runs while a backend captures new pods, beside the others.
+	beside func(backend string) []func(context.Context) error
+	wishes wishes
+	forget func(context.Context) error // what was said of the node
+	state  *state
+	log    *slog.Logger
 }
 
 // run works until ctx ends. Then all stays in place, unless the agents are
@@ -93,7 +105,15 @@ func (k *keeper) keep(ctx context.Context) error {
 	if c.backend == "" {
 		return nil
 	}
-	return join(ctx, k.installer(c.backend).Run, k.repairer(c.backend).Run)
+	parts := []func(context.Context) error{
+		k.installer(c.backend).Run, k.repairer(c.backend).Run,
+		func(ctx context.Context) error { return k.programs.Run(ctx, c.mode()) },
+	}
+	err := join(ctx, append(parts, k.beside(c.backend)...)...)
+	if errors.Is(err, programs.ErrChoose) {
+		return nil
+	}
+	return err
 }
 
 // until returns true when a wish of that kind is there, false when ctx ends.
@@ -112,13 +132,9 @@ func (k *keeper) until(ctx context.Context, is func(wish string) bool) bool {
 // had better wait with its validator's message than fail in the runtime.
 func (k *keeper) choose(ctx context.Context) choice {
 	for {
-		found, err := k.detect(ctx)
+		c := k.attempt(ctx)
 		if ctx.Err() != nil {
 			return choice{}
-		}
-		c := choose(k.want, found)
-		if err != nil {
-			c = choice{reason: "the backends can't be tried: " + oneLine(err.Error())}
 		}
 		k.state.setChoice(c)
 		if c.backend != "" {
@@ -130,6 +146,28 @@ func (k *keeper) choose(ctx context.Context) choice {
 			return choice{}
 		}
 	}
+}
+
+// attempt tries once. eBPF is tried by its programs' own test; where they don't
+// work, what Auto comes to stands in for them.
+func (k *keeper) attempt(ctx context.Context) choice {
+	if k.want != onnode.EBPF {
+		return k.tried(ctx, k.want)
+	}
+	err := k.programs.Start(ctx)
+	if err == nil {
+		return choice{backend: onnode.EBPF, reason: worksHere}
+	}
+	return k.tried(ctx, backends.Auto).insteadOf(onnode.EBPF, err)
+}
+
+// tried is the choice among backends that need nothing of the node.
+func (k *keeper) tried(ctx context.Context, want string) choice {
+	found, err := k.detect(ctx)
+	if err != nil {
+		return choice{reason: "the backends can't be tried: " + oneLine(err.Error())}
+	}
+	return choose(want, found)
 }
 
 // remove uninstalls what the wish says, answers, and returns when another is
@@ -162,6 +200,13 @@ func (k *keeper) uninstall(ctx context.Context, rules bool) error {
 		}
 		k.log.Info("removed the rules of pods", "pods", removed)
 		said = contract.NodeRemoved
+	}
+	pods, err := k.programs.Release(ctx, rules)
+	if err != nil {
+		return err
+	}
+	if pods > 0 {
+		k.log.Warn("leave the eBPF programs in place, since pods are captured by them", "pods", pods)
 	}
 	k.state.update(func(n *contract.Node) { n.Plugin, n.Rules = contract.NodeUninstalled, said })
 	return nil

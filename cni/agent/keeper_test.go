@@ -13,8 +13,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/shuntmesh/shunt/cni/agent/programs"
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/redirect/backends"
+	"github.com/shuntmesh/shunt/redirect/backends/onnode"
 )
 
 // node is what a keeper works on, without a machine.
@@ -30,6 +32,11 @@ type node struct {
 	refuse  error // what Uninstall ends in
 	fails   error // what the installer's Run ends in
 	running int   // parts
+	broken  error // why the eBPF programs don't start
+	chosen  bool  // eBPF programs that run ask for another choice, once
+	mode    programs.Mode
+	pods    int // that eBPF captures
+	beside  map[string][]func(context.Context) error
 	state   *state
 }
 
@@ -113,6 +120,48 @@ func (p part) Remove(context.Context) (int, error) {
 	return 3, nil
 }
 
+// bpf is the node's eBPF programs.
+type bpf struct{ n *node }
+
+func (b bpf) Start(context.Context) error {
+	b.n.tell("programs start")
+	b.n.mu.Lock()
+	defer b.n.mu.Unlock()
+	return b.n.broken
+}
+
+func (b bpf) Run(ctx context.Context, m programs.Mode) error {
+	b.n.mu.Lock()
+	b.n.mode = m
+	b.n.mu.Unlock()
+	for {
+		b.n.mu.Lock()
+		chosen := b.n.chosen
+		b.n.chosen = false
+		b.n.mu.Unlock()
+		if chosen {
+			return programs.ErrChoose
+		}
+		if !sleep(ctx, time.Minute) {
+			return nil
+		}
+	}
+}
+
+func (b bpf) Release(_ context.Context, all bool) (int, error) {
+	b.n.mu.Lock()
+	pods, running := b.n.pods, b.n.running
+	b.n.mu.Unlock()
+	if running > 0 {
+		b.n.Errorf("released while %d parts were running", running)
+	}
+	if all || pods == 0 {
+		b.n.tell("unload")
+		return 0, nil
+	}
+	return pods, nil
+}
+
 // start runs a keeper, and returns what stops it and returns its error.
 func (n *node) start(want string) (stop func() error) {
 	k := &keeper{
@@ -122,8 +171,10 @@ func (n *node) start(want string) (stop func() error) {
 			defer n.mu.Unlock()
 			return n.found, nil
 		},
+		programs:  bpf{n},
 		installer: func(backend string) Installer { return part{n, "installer", backend} },
 		repairer:  func(backend string) repairer { return part{n, "repairer", backend} },
+		beside:    func(backend string) []func(context.Context) error { return n.beside[backend] },
 		forget:    func(context.Context) error { n.tell("forget"); return nil },
 	}
 	ctx, cancel := context.WithCancel(n.Context())
@@ -148,7 +199,7 @@ func TestAgentEnds(t *testing.T) {
 	}{
 		"an update":                 {want: started},
 		"nobody can be asked":       {gone: true, away: true, want: started},
-		"the DaemonSet was deleted": {gone: true, want: started + ", uninstall, forget"},
+		"the DaemonSet was deleted": {gone: true, want: started + ", uninstall, unload, forget"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			n := newNode(t)
@@ -191,14 +242,62 @@ func TestUninstallByAnnotation(t *testing.T) {
 		}
 		n.set(func() { n.wish, n.gone = contract.UninstallRules, true })
 		time.Sleep(time.Second)
-		want := "installer runs nftables, repairer runs nftables, uninstall, uninstall, uninstall, remove rules, " +
-			"installer runs nftables, repairer runs nftables, uninstall, remove rules, forget"
+		want := "installer runs nftables, repairer runs nftables, uninstall, uninstall, unload, uninstall, remove rules, unload, " +
+			"installer runs nftables, repairer runs nftables, uninstall, remove rules, unload, forget"
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
 		got := strings.ReplaceAll(n.told(), "repairer runs nftables, installer runs nftables", "installer runs nftables, repairer runs nftables")
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
+// TestEBPF is preferred: another backend stands in while it doesn't work, and
+// pods that it captures keep its programs.
+func TestEBPF(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.broken, n.pods = errors.New("probe node:\n no bpffs"), 3
+		besides := make(chan bool, 1)
+		n.beside = map[string][]func(context.Context) error{onnode.EBPF: {func(ctx context.Context) error {
+			besides <- true
+			<-ctx.Done()
+			return nil
+		}}}
+		stop := n.start(onnode.EBPF)
+		want := contract.Node{Backend: "nftables", Preferred: "ebpf", Reason: "ebpf was asked for by --backend, and does not work here: probe node: no bpffs; instead the first that works here"}
+		if got := n.state.get(); got.Backend != want.Backend || got.Preferred != want.Preferred || got.Reason != want.Reason || n.state.ready() != nil {
+			t.Errorf("the Node says %+v, want %+v", got, want)
+		}
+		if n.mode != programs.Standby || len(besides) > 0 {
+			t.Errorf("mode %d, %d beside", n.mode, len(besides))
+		}
+		n.set(func() { n.broken, n.chosen = nil, true }) // they work, and ask for another choice
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if got := n.state.get(); got.Backend != "ebpf" || got.Preferred != "" || n.mode != programs.Used || len(besides) != 1 {
+			t.Errorf("the Node says %+v, mode %d, %d beside", got, n.mode, len(besides))
+		}
+		n.set(func() { n.broken, n.chosen = errors.New("outbound: refused"), true })
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if got := n.state.get(); got.Backend != "nftables" || !strings.Contains(got.Reason, "outbound: refused") || n.mode != programs.Standby {
+			t.Errorf("the Node says %+v, mode %d", got, n.mode)
+		}
+		n.set(func() { n.wish = contract.UninstallPlugin })
+		time.Sleep(time.Second)
+		if got := n.told(); strings.Contains(got, "unload") {
+			t.Errorf("%q: the programs are gone, and pods are captured by them", got)
+		}
+		n.set(func() { n.wish = contract.UninstallRules })
+		time.Sleep(time.Second)
+		if got := n.told(); !strings.HasSuffix(got, "uninstall, remove rules, unload") {
+			t.Errorf("%q: the programs are still there", got)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -29,6 +29,8 @@ func newRegistry(s *state, all []backends.Backend, parts ...[]prometheus.Collect
 		is("shunt_node_backend", "1 for the backend that captures the node's pods; all are 0 while none was chosen.",
 			prometheus.Labels{"backend": b.Name}, func(n contract.Node) bool { return n.Backend == b.Name })
 	}
+	is("shunt_node_backend_stands_in", "1 while the node's backend stands in for the one that was asked for and doesn't work here.", nil,
+		func(n contract.Node) bool { return n.Preferred != "" })
 	is("shunt_node_plugin_installed", "1 while the CNI plugin is in place and chained.", nil,
 		func(n contract.Node) bool { return n.Plugin == contract.NodeInstalled })
 	is("shunt_node_annotations_handed_over", "1 where the runtime tells the plugin about a pod, 0 where the plugin asks the agent, or may have to.", nil,

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"time"
 
 	"github.com/shuntmesh/shunt/cni/agent/kube"
@@ -75,7 +76,7 @@ func (r *reporter) report(ctx context.Context, written *contract.Node, full bool
 		r.state.setRuntime(runtime)
 	}
 	now := r.state.get()
-	if now == *written && !full {
+	if reflect.DeepEqual(now, *written) && !full {
 		return nil
 	}
 	if err := kube.Report(ctx, r.nodes, r.node, now); err != nil {

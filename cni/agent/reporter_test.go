@@ -76,7 +76,7 @@ func TestReporter(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- r.run(ctx) }()
 
-		s.setChoice(choice{"nftables", "the first that works here"})
+		s.setChoice(choice{backend: "nftables", reason: "the first that works here"})
 		time.Sleep(10 * time.Minute)
 		if count, _ := api.last(); count != 0 || api.attempts > 45 || api.attempts < 10 {
 			t.Errorf("%d reports, %d attempts while the API server is away", count, api.attempts)

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"errors"
+	"reflect"
 	"sync"
 
 	"github.com/shuntmesh/shunt/internal/contract"
@@ -42,7 +43,7 @@ func (s *state) update(f func(*contract.Node)) {
 	s.mu.Lock()
 	before := s.node
 	f(&s.node)
-	differs := s.node != before
+	differs := !reflect.DeepEqual(s.node, before)
 	s.mu.Unlock()
 	if !differs {
 		return
@@ -74,7 +75,14 @@ func (s *state) setAsked() {
 }
 
 func (s *state) setChoice(c choice) {
-	s.update(func(n *contract.Node) { n.Backend, n.Reason, n.Rules = c.backend, c.reason, "" })
+	s.update(func(n *contract.Node) {
+		n.Backend, n.Reason, n.Preferred, n.Rules = c.backend, c.reason, c.preferred, ""
+	})
+}
+
+// setPrograms takes what there is of eBPF, which nobody changes any more.
+func (s *state) setPrograms(now *contract.NodePrograms) {
+	s.update(func(n *contract.Node) { n.EBPF = now })
 }
 
 // setPlugin takes what the installer says: nil where the plugin is in place.

@@ -23,6 +23,7 @@ const (
 	NodeUninstalled = "uninstalled" // of Plugin
 	NodeRemoved     = "removed"     // of Rules
 	NodeHandedOver  = "handed over" // of Annotations
+	NodePassed      = "passed"      // of NodePrograms.SelfTest
 )
 
 // Node is the annotation shunt.dev/node of a Node: what its agent says of it.
@@ -32,6 +33,9 @@ type Node struct {
 	// says in words why it, or why none.
 	Backend string `json:"backend"`
 	Reason  string `json:"reason"`
+	// Preferred is the backend that Backend stands in for, since it doesn't work on
+	// this node; "" where none does.
+	Preferred string `json:"preferred,omitempty"`
 	// Plugin is NodeInstalled, NodeUninstalled, or words that say what the agent
 	// waits for.
 	Plugin string `json:"plugin"`
@@ -39,6 +43,47 @@ type Node struct {
 	// pod, and otherwise words: the plugin asks the agent then.
 	Annotations string `json:"annotations"`
 	Rules       string `json:"rules,omitempty"` // NodeRemoved once they were, after UninstallRules
+	// EBPF is nil where nothing of it is loaded.
+	EBPF *NodePrograms `json:"ebpf,omitempty"`
+}
+
+// NodePrograms is what a node has of eBPF, whichever backend captures new pods.
+// Numbers may be some minutes old.
+type NodePrograms struct {
+	Layout       string            `json:"layout"`       // version of the maps' layout
+	ControlGroup string            `json:"controlGroup"` // that the programs are attached to, as the agent sees it
+	Programs     []NodeProgram     `json:"programs"`
+	Maps         []NodeMap         `json:"maps"`
+	Pods         int               `json:"pods"`     // network namespaces that are captured
+	Counters     map[string]uint64 `json:"counters"` // connections, since the programs were first loaded
+	SelfTest     string            `json:"selfTest"` // NodePassed, or in words why not
+	// Others are programs of somebody else's at the same hooks, and what to do about
+	// those that are known to get in the way.
+	Others []string `json:"others,omitempty"`
+}
+
+// NodeProgram is one program of a node.
+type NodeProgram struct {
+	Name     string `json:"name"`
+	Tag      string `json:"tag"`      // hash of its instructions
+	Attached bool   `json:"attached"` // to the node's control group
+}
+
+// NodeMap is one map of a node.
+type NodeMap struct {
+	Name  string `json:"name"`
+	Most  uint32 `json:"most"`  // entries that it has room for
+	Bytes uint64 `json:"bytes"` // of memory, where the kernel tells
+}
+
+// Attached returns how many of the programs are.
+func (p *NodePrograms) Attached() (n int) {
+	for _, each := range p.Programs {
+		if each.Attached {
+			n++
+		}
+	}
+	return n
 }
 
 // ParseNode reads the annotation's value. A node without an agent ("") is the

@@ -14,14 +14,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/shuntctl/images"
 )
 
 // Options say how to install.
 type Options struct {
 	Registry       images.Remote // where nodes pull our images from; an empty Registry means that they hold them
-	Capture        string        // contract.InterceptionInit or contract.InterceptionCNI; "" is what the cluster has, and init where it has nothing
+	Capture        string        // one of Captures; "" is what the cluster has, and the first where it has nothing
 	SkipImageCheck bool
 	// ImageWait is how long nodes may take to report images that were just
 	// loaded into them.
@@ -86,20 +85,20 @@ func (c *Cluster) Install(ctx context.Context, o Options) (*Result, error) {
 
 // form decides what to install, and tells the result.
 func (c *Cluster) form(ctx context.Context, was present, o Options, result *Result) (Form, error) {
-	var byNode []Leftover
+	var captured []Leftover
 	if was.node {
 		var err error
-		if byNode, err = c.capturedByNodes(ctx); err != nil {
+		if captured, err = c.capturedByNodes(ctx); err != nil {
 			return Form{}, err
 		}
 	}
-	form := was.choose(o, byNode)
+	form := was.choose(o, captured)
 	result.Capture = form.Capture
 	if was.capture != "" && was.capture != form.Capture {
 		result.Was = was.capture
 	}
-	if form.Capture != contract.InterceptionCNI {
-		result.ByNode = byNode
+	if !byNode(form.Capture) {
+		result.ByNode = captured
 	}
 	return form, nil
 }
@@ -133,7 +132,7 @@ func (c *Cluster) bring(ctx context.Context, objects []*unstructured.Unstructure
 
 // dropNode takes out the nodes' part of a mesh that no longer needs it.
 func (c *Cluster) dropNode(ctx context.Context, o Options, result *Result) error {
-	all, err := Render(Form{Capture: contract.InterceptionCNI})
+	all, err := Render(Form{Capture: CaptureCNI})
 	if err != nil {
 		return err
 	}
@@ -146,7 +145,7 @@ func (c *Cluster) dropNode(ctx context.Context, o Options, result *Result) error
 // that no pod is refused meanwhile, then what is on the nodes. Pods that carry a
 // sidecar keep it, and their traffic; the result names them.
 func (c *Cluster) Uninstall(ctx context.Context, o Options) (*Result, error) {
-	objects, err := Render(Form{Capture: contract.InterceptionCNI})
+	objects, err := Render(Form{Capture: CaptureCNI})
 	if err != nil {
 		return nil, err
 	}

@@ -18,8 +18,26 @@ import (
 	"github.com/shuntmesh/shunt/internal/contract"
 )
 
-// captureFlag is how the webhook is told that the nodes capture.
-const captureFlag = "--capture=" + contract.InterceptionCNI
+// How pods can be captured.
+const (
+	CaptureInit = contract.InterceptionInit // by a container of their own
+	CaptureCNI  = contract.InterceptionCNI  // by their nodes
+	CaptureEBPF = "ebpf"                    // by their nodes, which prefer eBPF
+)
+
+// Captures returns them all, the default first.
+func Captures() []string { return []string{CaptureInit, CaptureCNI, CaptureEBPF} }
+
+// byNode reports whether nodes capture; the webhook makes no difference between
+// the ways in which they do.
+func byNode(capture string) bool { return capture == CaptureCNI || capture == CaptureEBPF }
+
+// captureFlag is how the webhook is told that the nodes capture, and ebpfFlag how
+// the agents are that they are to prefer eBPF.
+const (
+	captureFlag = "--capture=" + contract.InterceptionCNI
+	ebpfFlag    = "--backend=ebpf"
+)
 
 // present is what a cluster has.
 type present struct {
@@ -33,14 +51,22 @@ func (c *Cluster) present(ctx context.Context) (p present, err error) {
 		return p, err
 	}
 	if webhook != nil {
-		p.capture = contract.InterceptionInit
-		if slices.ContainsFunc(webhook.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return slices.Contains(c.Args, captureFlag) }) {
-			p.capture = contract.InterceptionCNI
+		p.capture = CaptureInit
+		if told(webhook.Spec.Template, captureFlag) {
+			p.capture = CaptureCNI
 		}
 	}
 	node, err := getApp[appsv1.DaemonSet](ctx, c, "daemonsets", contract.NodeDaemonSet)
 	p.node = node != nil
+	if p.node && p.capture == CaptureCNI && told(node.Spec.Template, ebpfFlag) {
+		p.capture = CaptureEBPF
+	}
 	return p, err
+}
+
+// told reports whether a container has that flag.
+func told(t corev1.PodTemplateSpec, flag string) bool {
+	return slices.ContainsFunc(t.Spec.Containers, func(c corev1.Container) bool { return slices.Contains(c.Args, flag) })
 }
 
 // getApp reads a workload of ours; nil where there is none.
@@ -63,11 +89,11 @@ func getApp[T any](ctx context.Context, c *Cluster, resource, name string) (*T, 
 // choose says what to install over what there is. Who says nothing keeps the
 // capture that the mesh has. The part on the nodes stays for as long as there
 // are pods that it captures: their next start on the same node needs it.
-func (p present) choose(o Options, byNode []Leftover) Form {
-	capture := cmp.Or(o.Capture, p.capture, contract.InterceptionInit)
+func (p present) choose(o Options, captured []Leftover) Form {
+	capture := cmp.Or(o.Capture, p.capture, CaptureInit)
 	return Form{
 		Registry: o.Registry.Registry,
 		Capture:  capture,
-		Node:     capture == contract.InterceptionCNI || p.node && len(byNode) > 0,
+		Node:     byNode(capture) || p.node && len(captured) > 0,
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -145,7 +146,7 @@ func (c *Cluster) forgetNodes(ctx context.Context) error {
 		return err
 	}
 	for _, a := range agents {
-		if a.Says == (contract.Node{}) && a.Trouble == "" {
+		if reflect.DeepEqual(a.Says, contract.Node{}) && a.Trouble == "" {
 			continue
 		}
 		node := &unstructured.Unstructured{}

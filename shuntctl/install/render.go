@@ -31,7 +31,7 @@ const (
 // Form is what can be chosen about an installation.
 type Form struct {
 	Registry string // prefix of the images; "" leaves them under their own name
-	Capture  string // who captures pods that are created from now on: contract.InterceptionInit (as is "") or contract.InterceptionCNI
+	Capture  string // how pods that are created from now on are captured, one of Captures; "" is the first
 	// Node keeps the part on the nodes although Capture doesn't need it: there are
 	// pods from before that do.
 	Node bool
@@ -41,11 +41,11 @@ type Form struct {
 // applied.
 func Render(f Form) ([]*unstructured.Unstructured, error) {
 	dir := "base"
-	if f.Capture == contract.InterceptionCNI {
-		dir = "overlays/cni"
+	if byNode(f.Capture) {
+		dir = "overlays/" + f.Capture
 	}
 	objects, err := build(manifests.Files, dir, nil)
-	if err == nil && f.Node && f.Capture != contract.InterceptionCNI {
+	if err == nil && f.Node && !byNode(f.Capture) {
 		objects, err = build(manifests.Files, "components/node", objects)
 	}
 	if err != nil {

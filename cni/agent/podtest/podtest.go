@@ -79,6 +79,31 @@ func Start(t testing.TB, uid string, k Kind) *Pod {
 	return p
 }
 
+// Join puts the calling process into the cgroup of a pod, until the test ends; its
+// children follow.
+func Join(t testing.TB, uid string) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := cgroupRoot()
+	for line := range strings.Lines(string(text)) {
+		if below, is := strings.CutPrefix(strings.TrimSpace(line), "0::"); is {
+			home = filepath.Join(home, below)
+		}
+	}
+	p := &Pod{UID: uid, PID: os.Getpid()}
+	if err := p.join(t, Kind{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // before the cgroup goes
+		if err := os.WriteFile(filepath.Join(home, "cgroup.procs"), []byte(fmt.Sprint(p.PID)), 0o644); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // join puts the process into its cgroup, which goes with the test.
 func (p *Pod) join(t testing.TB, k Kind) error {
 	top := filepath.Join(cgroupRoot(), fmt.Sprintf("shunt-test-%d", os.Getpid()))
