@@ -48,6 +48,9 @@ func rootIn(text string) (string, error) {
 		if !is {
 			continue
 		}
+		if strings.HasPrefix(own, "/..") { // cgroup_namespaces(7)
+			return "", fmt.Errorf("find the node's control group: this process is in %q, above what the host's first process sees (--cgroup-root says which it is)", own)
+		}
 		for at := own; at != "/" && at != "."; at = path.Dir(at) {
 			if name := path.Base(at); name == "kubepods" || strings.HasSuffix(name, "kubepods.slice") {
 				return path.Dir(at), nil
