@@ -34,7 +34,11 @@ func newNodeStatus(g *globals) *cobra.Command {
 		Long: `Reads the agents' pods, and what each agent wrote of its node into the annotation
 shunt.dev/node: the backend that it chose by trying, and why; whether the CNI
 plugin is in place; and whether the container runtime hands the plugin the pods'
-annotations, or the plugin has to ask the agent for them.`,
+annotations, or the plugin has to ask the agent for them. A second table tells of
+nodes with eBPF programs: how many are attached, how many pods they capture, how
+many connections they refused, or told no proxy of, whether their self-test
+passes, and whose programs are at the same hooks. Its numbers may be ten minutes
+old; the agents' metrics are not.`,
 		Example: `  shuntctl node status
   shuntctl node status worker-1 -o wide`,
 		ValidArgsFunction: g.completeNodes,
@@ -55,7 +59,10 @@ annotations, or the plugin has to ask the agent for them.`,
 			if !slices.ContainsFunc(agents, func(a install.Agent) bool { return a.State != install.AgentMissing }) {
 				g.progress("no agent runs; nodes capture after: shuntctl install --capture=cni")
 			}
-			return g.print(agents, func(w io.Writer) { writeAgents(w, agents, g.output == wide) })
+			return g.print(agents, func(w io.Writer) {
+				writeAgents(w, agents, g.output == wide)
+				writePrograms(w, agents, g.output == wide)
+			})
 		},
 	}
 	g.addOutput(cmd, wide)
@@ -87,7 +94,11 @@ func writeAgents(w io.Writer, agents []install.Agent, all bool) {
 		if a.Trouble != "" {
 			plugin = strings.TrimPrefix(plugin+"; "+a.Trouble, "; ")
 		}
-		row := []string{a.Node, a.State, a.Says.Backend, a.Says.Version, plugin}
+		backend := a.Says.Backend
+		if a.Says.Preferred != "" {
+			backend += " (not " + a.Says.Preferred + ")"
+		}
+		row := []string{a.Node, a.State, backend, a.Says.Version, plugin}
 		if all {
 			row = append(row, fmt.Sprint(a.Restarts), a.Pod, a.Says.Annotations, a.Says.Reason)
 		}

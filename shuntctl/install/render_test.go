@@ -24,6 +24,7 @@ func TestRenderGolden(t *testing.T) {
 		"default":   {},
 		"registry":  {Registry: "r.example.com:5000/mesh"},
 		"cni":       {Capture: contract.InterceptionCNI},
+		"ebpf":      {Capture: install.CaptureEBPF},
 		"init-node": {Capture: contract.InterceptionInit, Node: true},
 	} {
 		objects, err := install.Render(form)

@@ -31,7 +31,22 @@ func (s *Server) startAgents(o map[string]any) {
 			"status": map[string]any{"conditions": []any{map[string]any{"type": "Ready", "status": "True"}}},
 		})
 	}
-	s.agentsSay(contract.Node{Version: "0.1.0", Backend: "nftables", Plugin: contract.NodeInstalled, Annotations: contract.NodeHandedOver})
+	said := contract.Node{Version: "0.1.0", Backend: "nftables", Plugin: contract.NodeInstalled, Annotations: contract.NodeHandedOver}
+	if text, _ := json.Marshal(o); strings.Contains(string(text), "--backend=ebpf") {
+		said.Backend, said.EBPF = "ebpf", programs()
+	}
+	s.agentsSay(said)
+}
+
+// programs are those of a node on which Cilium balances sockets.
+func programs() *contract.NodePrograms {
+	return &contract.NodePrograms{
+		Layout: "v1", ControlGroup: "/host/sys/fs/cgroup", Pods: 12, SelfTest: contract.NodePassed,
+		Programs: []contract.NodeProgram{{Name: "connect4", Tag: "5b1d", Attached: true}, {Name: "connect6", Tag: "5b1e", Attached: true}},
+		Maps:     []contract.NodeMap{{Name: "pods", Most: 1024, Bytes: 3 << 20}},
+		Counters: map[string]uint64{"captured_outbound": 70, "refused_no_proxy": 2, "refused_policy": 1, "lost_origins": 0},
+		Others:   []string{"cil_sock4_connect at connect4 (Cilium's)"},
+	}
 }
 
 func (s *Server) endAgents(path string) {
