@@ -21,6 +21,7 @@ import (
 type Node struct {
 	BPFFS      string // where bpffs is mounted, such as /sys/fs/bpf
 	CgroupRoot string // of version 2, above all pods of this node and no other's
+	Proc       string // the host's /proc, where it is mounted elsewhere; Balance alone reads it
 }
 
 // Load makes this version's programs the node's, and reports whether that took a
@@ -46,12 +47,18 @@ func (n Node) load(ctx context.Context, spec *ebpf.CollectionSpec) (changed bool
 		return false, err
 	}
 	defer unlock()
-	loaded, err := n.loadOver(spec)
+	core, destroyer := apart(spec)
+	loaded, err := n.loadOver(core)
 	if err != nil {
 		return false, err
 	}
 	defer loaded.Close()
-	steps := []func(*ebpf.Collection) (bool, error){n.installLookup, n.installListeners}
+	steps := []func(*ebpf.Collection) (bool, error){
+		n.installLookup,
+		func(c *ebpf.Collection) (bool, error) { return n.installIterator(c, programsProgShuntListeners) },
+		func(c *ebpf.Collection) (bool, error) { return n.installIterator(c, programsProgShuntRemoved) },
+		func(*ebpf.Collection) (bool, error) { return n.installDestroyer(destroyer) },
+	}
 	for _, h := range hooks() {
 		steps = append(steps, func(c *ebpf.Collection) (bool, error) { return n.installHook(c, h) })
 	}
@@ -120,10 +127,10 @@ func (n Node) installLookup(loaded *ebpf.Collection) (bool, error) {
 	return true, nil
 }
 
-// installListeners pins the iterator that a Backend reads.
-func (n Node) installListeners(loaded *ebpf.Collection) (bool, error) {
-	program := loaded.Programs[programsProgShuntListeners]
-	return n.install(programsProgShuntListeners, program, func() (link.Link, error) {
+// installIterator pins an iterator, which is run by reading it.
+func (n Node) installIterator(loaded *ebpf.Collection, name string) (bool, error) {
+	program := loaded.Programs[name]
+	return n.install(name, program, func() (link.Link, error) {
 		return link.AttachIter(link.IterOptions{Program: program})
 	})
 }

@@ -24,13 +24,18 @@ const (
 	programsMapOrigins            = "origins"
 	programsMapPods               = "pods"
 	programsMapPolicies           = "policies"
+	programsMapRemovals           = "removals"
+	programsMapServices           = "services"
+	programsMapSlots              = "slots"
 	programsProgShuntConnect4     = "shunt_connect4"
 	programsProgShuntConnect6     = "shunt_connect6"
+	programsProgShuntDestroy      = "shunt_destroy"
 	programsProgShuntGetpeername4 = "shunt_getpeername4"
 	programsProgShuntGetpeername6 = "shunt_getpeername6"
 	programsProgShuntGetsockopt   = "shunt_getsockopt"
 	programsProgShuntListeners    = "shunt_listeners"
 	programsProgShuntLookup       = "shunt_lookup"
+	programsProgShuntRemoved      = "shunt_removed"
 	programsProgShuntSockops      = "shunt_sockops"
 )
 
@@ -78,11 +83,13 @@ type programsSpecs struct {
 type programsProgramSpecs struct {
 	ShuntConnect4     *ebpf.ProgramSpec `ebpf:"shunt_connect4"`
 	ShuntConnect6     *ebpf.ProgramSpec `ebpf:"shunt_connect6"`
+	ShuntDestroy      *ebpf.ProgramSpec `ebpf:"shunt_destroy"`
 	ShuntGetpeername4 *ebpf.ProgramSpec `ebpf:"shunt_getpeername4"`
 	ShuntGetpeername6 *ebpf.ProgramSpec `ebpf:"shunt_getpeername6"`
 	ShuntGetsockopt   *ebpf.ProgramSpec `ebpf:"shunt_getsockopt"`
 	ShuntListeners    *ebpf.ProgramSpec `ebpf:"shunt_listeners"`
 	ShuntLookup       *ebpf.ProgramSpec `ebpf:"shunt_lookup"`
+	ShuntRemoved      *ebpf.ProgramSpec `ebpf:"shunt_removed"`
 	ShuntSockops      *ebpf.ProgramSpec `ebpf:"shunt_sockops"`
 }
 
@@ -98,6 +105,9 @@ type programsMapSpecs struct {
 	Origins    *ebpf.MapSpec `ebpf:"origins"`
 	Pods       *ebpf.MapSpec `ebpf:"pods"`
 	Policies   *ebpf.MapSpec `ebpf:"policies"`
+	Removals   *ebpf.MapSpec `ebpf:"removals"`
+	Services   *ebpf.MapSpec `ebpf:"services"`
+	Slots      *ebpf.MapSpec `ebpf:"slots"`
 }
 
 // programsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -134,6 +144,9 @@ type programsMaps struct {
 	Origins    *ebpf.Map `ebpf:"origins"`
 	Pods       *ebpf.Map `ebpf:"pods"`
 	Policies   *ebpf.Map `ebpf:"policies"`
+	Removals   *ebpf.Map `ebpf:"removals"`
+	Services   *ebpf.Map `ebpf:"services"`
+	Slots      *ebpf.Map `ebpf:"slots"`
 }
 
 func (m *programsMaps) Close() error {
@@ -146,6 +159,9 @@ func (m *programsMaps) Close() error {
 		m.Origins,
 		m.Pods,
 		m.Policies,
+		m.Removals,
+		m.Services,
+		m.Slots,
 	)
 }
 
@@ -161,11 +177,13 @@ type programsVariables struct {
 type programsPrograms struct {
 	ShuntConnect4     *ebpf.Program `ebpf:"shunt_connect4"`
 	ShuntConnect6     *ebpf.Program `ebpf:"shunt_connect6"`
+	ShuntDestroy      *ebpf.Program `ebpf:"shunt_destroy"`
 	ShuntGetpeername4 *ebpf.Program `ebpf:"shunt_getpeername4"`
 	ShuntGetpeername6 *ebpf.Program `ebpf:"shunt_getpeername6"`
 	ShuntGetsockopt   *ebpf.Program `ebpf:"shunt_getsockopt"`
 	ShuntListeners    *ebpf.Program `ebpf:"shunt_listeners"`
 	ShuntLookup       *ebpf.Program `ebpf:"shunt_lookup"`
+	ShuntRemoved      *ebpf.Program `ebpf:"shunt_removed"`
 	ShuntSockops      *ebpf.Program `ebpf:"shunt_sockops"`
 }
 
@@ -173,11 +191,13 @@ func (p *programsPrograms) Close() error {
 	return _ProgramsClose(
 		p.ShuntConnect4,
 		p.ShuntConnect6,
+		p.ShuntDestroy,
 		p.ShuntGetpeername4,
 		p.ShuntGetpeername6,
 		p.ShuntGetsockopt,
 		p.ShuntListeners,
 		p.ShuntLookup,
+		p.ShuntRemoved,
 		p.ShuntSockops,
 	)
 }

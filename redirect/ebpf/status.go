@@ -18,7 +18,9 @@ type Status struct {
 	Layout   string            `json:"layout"` // version of the maps' layout
 	Programs []ProgramStatus   `json:"programs"`
 	Maps     []MapStatus       `json:"maps"`
-	Pods     int               `json:"pods"` // namespaces that are captured
+	Pods     int               `json:"pods"`     // namespaces that are captured
+	Services int               `json:"services"` // that are balanced
+	Ends     string            `json:"ends"`     // what ends connections to removed endpoints
 	Counters map[string]uint64 `json:"counters"`
 }
 
@@ -41,14 +43,18 @@ func counterNames() []string {
 	return []string{
 		"captured_outbound",
 		"captured_inbound",
-		"refused_no_proxy",   // nobody listened for what arrived
-		"refused_no_storage", // no room on the socket for where it was going
-		"refused_no_route",   // to where the pod had no way
-		"refused_device",     // bound to an interface, and not to be set free
-		"refused_policy",     // a policy that was taken away, or can't be read
-		"lost_origins",       // the proxy was not told where a connection was going, and refused it
-		"lost_listeners",     // a listener of a proxy that could not be kept
-		"unbound",            // captured from a loopback address, since the pod's could not be had
+		"refused_no_proxy",    // nobody listened for what arrived
+		"refused_no_storage",  // no room on the socket for where it was going
+		"refused_no_route",    // to where the pod had no way
+		"refused_device",      // bound to an interface, and not to be set free
+		"refused_policy",      // a policy that was taken away, or can't be read
+		"lost_origins",        // the proxy was not told where a connection was going, and refused it
+		"lost_listeners",      // a listener of a proxy that could not be kept
+		"unbound",             // captured from a loopback address, since the pod's could not be had
+		"balanced",            // connected to an endpoint of a service
+		"refused_no_endpoint", // connected to a service without any
+		"destroyed",           // connections that were ended, since their endpoint is gone
+		"stayed",              // connections that should have been, and could not be
 	}
 }
 
@@ -81,6 +87,9 @@ func (n Node) Status() (Status, error) {
 		return s, fmt.Errorf("list pods: %w", err)
 	}
 	s.Pods = len(pods)
+	if err := n.balanceStatus(&s); err != nil {
+		return s, err
+	}
 	return s, n.readCounters(s.Counters)
 }
 

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "balance.h"
 #include "judge.h"
 
 /* Who owns a socket is told as netfilter's owner match does, by the file's credentials. */
@@ -31,19 +32,32 @@ INLINE int refuse(int error)
 	return DENY;
 }
 
+/* Where a connection is going. */
+INLINE struct place destination(struct flow *f)
+{
+	struct wide *w = &f->field[FIELD_DEST];
+
+	return (struct place){
+		.addr = {TO_BE32((__u32)(w->high >> 32)), TO_BE32((__u32)w->high), TO_BE32((__u32)(w->low >> 32)), TO_BE32((__u32)w->low)},
+		.port = TO_BE16((__u16)f->field[FIELD_PORT].low),
+	};
+}
+
 /* Where a connection was going; a socket that is used anew forgets it. */
-INLINE int remember(struct bpf_sock *sk, __u32 *addr, __u16 port)
+INLINE int remember(struct bpf_sock *sk, struct flow *f, int balanced)
 {
 	struct origin *o = bpf_sk_storage_get(&origins, sk, NULL, CREATE);
+	struct place to = destination(f);
 
 	if (!o) {
 		count(REFUSED_NO_STORAGE);
 		return 0;
 	}
 	for (int i = 0; i < 4; i++)
-		o->addr[i] = addr[i];
-	o->port = port;
+		o->addr[i] = to.addr[i];
+	o->port = to.port;
 	o->accepted = 0;
+	o->balanced = balanced;
 	return 1;
 }
 
@@ -62,25 +76,15 @@ INLINE int unbind_device(struct bpf_sock_addr *ctx, struct bpf_sock *sk)
 	return 0;
 }
 
-/* What connect4 and connect6 have in common: the answer is in v, the pod's address in f->field[FIELD_SOURCE]. */
-static __attribute__((noinline)) int judge_connect(struct policy *p, struct flow *f, struct verdict *v)
+/* Beside what a policy says: the connection goes to an endpoint of its service. */
+enum { ACTION_BALANCE = ACTION_REFUSE + 1 };
+
+/* Which address a captured connection has, where it has none yet. */
+static __attribute__((noinline)) int find_source(struct policy *p, struct head *h, struct flow *f, struct verdict *v)
 {
-	struct head *h = entry_at(p, 0);
 	int at;
 
-	if (!h) {
-		count(REFUSED_POLICY);
-		v->action = ACTION_REFUSE;
-		return 0;
-	}
-	if (is_unspecified(f->field[FIELD_DEST])) {
-		if (is_unspecified(f->field[FIELD_SOURCE]))
-			return 0; /* loopback, which nobody captures */
-		f->field[FIELD_DEST] = f->field[FIELD_SOURCE];
-	}
-	f->field[FIELD_INSIDE].low = is_own(p, h, &f->field[FIELD_DEST]);
-	judge_chain(p, h->chain[is_ipv4(f->field[FIELD_DEST]) ? CHAIN_OUT4 : CHAIN_OUT6], f, v);
-	if (v->action != ACTION_CAPTURE || !is_unspecified(f->field[FIELD_SOURCE]))
+	if (!is_unspecified(f->field[FIELD_SOURCE]))
 		return 0;
 	if (f->field[FIELD_INSIDE].low) {
 		f->field[FIELD_SOURCE] = f->field[FIELD_DEST];
@@ -96,6 +100,51 @@ static __attribute__((noinline)) int judge_connect(struct policy *p, struct flow
 	}
 	f->field[FIELD_SOURCE] = source->first;
 	return 0;
+}
+
+/* Whether a captured connection is to a service that is balanced here; what becomes of it is in v and to. */
+INLINE int is_balanced(struct flow *f, struct verdict *v, struct place *to)
+{
+	struct place service = destination(f);
+
+	if (f->field[FIELD_INSIDE].low)
+		return 0;
+	switch (choose(&service, to)) {
+	case CHOSEN:
+		v->action = ACTION_BALANCE;
+		return 1;
+	case NO_ENDPOINT:
+		count(REFUSED_NO_ENDPOINT);
+		v->action = ACTION_REFUSE;
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+/*
+ * What connect4 and connect6 have in common: the answer is in v, the pod's address
+ * in f->field[FIELD_SOURCE], and in to the endpoint for ACTION_BALANCE.
+ */
+static __attribute__((noinline)) int judge_connect(struct policy *p, struct flow *f, struct verdict *v, struct place *to)
+{
+	struct head *h = entry_at(p, 0);
+
+	if (!h) {
+		count(REFUSED_POLICY);
+		v->action = ACTION_REFUSE;
+		return 0;
+	}
+	if (is_unspecified(f->field[FIELD_DEST])) {
+		if (is_unspecified(f->field[FIELD_SOURCE]))
+			return 0; /* loopback, which nobody captures */
+		f->field[FIELD_DEST] = f->field[FIELD_SOURCE];
+	}
+	f->field[FIELD_INSIDE].low = is_own(p, h, &f->field[FIELD_DEST]);
+	judge_chain(p, h->chain[is_ipv4(f->field[FIELD_DEST]) ? CHAIN_OUT4 : CHAIN_OUT6], f, v);
+	if (v->action != ACTION_CAPTURE || is_balanced(f, v, to))
+		return 0;
+	return find_source(p, h, f, v);
 }
 
 /* Returns whether somebody steers this socket, and how. */
@@ -115,6 +164,7 @@ int shunt_connect4(struct bpf_sock_addr *ctx)
 	struct policy p = {};
 	struct flow f = {};
 	struct verdict v = {.action = ACTION_PASS};
+	struct place to = {};
 	__u32 addr, chosen;
 	int error;
 
@@ -126,16 +176,22 @@ int shunt_connect4(struct bpf_sock_addr *ctx)
 	f.field[FIELD_SOURCE] = wide4(chosen);
 	f.field[FIELD_PORT].low = TO_BE16((__u16)READ(ctx->user_port));
 	find_owner(sk, &f);
-	error = judge_connect(&p, &f, &v);
+	error = judge_connect(&p, &f, &v, &to);
 	if (v.action == ACTION_REFUSE)
 		return refuse(error ? error : ECONNREFUSED);
 	if (v.action == ACTION_PASS) {
 		bpf_sk_storage_delete(&origins, sk);
 		return ALLOW;
 	}
-	__u32 origin[4] = {0, 0, TO_BE32(MAPPED), TO_BE32((__u32)f.field[FIELD_DEST].low)};
-
-	if (!unbind_device(ctx, sk) || !remember(sk, origin, TO_BE16((__u16)f.field[FIELD_PORT].low)))
+	if (v.action == ACTION_BALANCE) {
+		if (!remember(sk, &f, 1))
+			return refuse(ECONNREFUSED);
+		WRITE(ctx->user_ip4, to.addr[3]);
+		WRITE(ctx->user_port, to.port);
+		count(BALANCED);
+		return ALLOW;
+	}
+	if (!unbind_device(ctx, sk) || !remember(sk, &f, 0))
 		return refuse(ECONNREFUSED);
 	if (!chosen) {
 		struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr = TO_BE32((__u32)f.field[FIELD_SOURCE].low)};
@@ -156,6 +212,7 @@ int shunt_connect6(struct bpf_sock_addr *ctx)
 	struct policy p = {};
 	struct flow f = {};
 	struct verdict v = {.action = ACTION_PASS};
+	struct place to = {};
 	int error, mapped;
 
 	if (!sk || !find_policy(ctx, &p))
@@ -166,18 +223,24 @@ int shunt_connect6(struct bpf_sock_addr *ctx)
 	find_owner(sk, &f);
 	int chosen = !is_unspecified(f.field[FIELD_SOURCE]);
 
-	error = judge_connect(&p, &f, &v);
+	error = judge_connect(&p, &f, &v, &to);
 	if (v.action == ACTION_REFUSE)
 		return refuse(error ? error : ECONNREFUSED);
 	if (v.action == ACTION_PASS) {
 		bpf_sk_storage_delete(&origins, sk);
 		return ALLOW;
 	}
+	if (v.action == ACTION_BALANCE) {
+		if (!remember(sk, &f, 1))
+			return refuse(ECONNREFUSED);
+		for (int i = 0; i < 4; i++)
+			WRITE(ctx->user_ip6[i], to.addr[i]);
+		WRITE(ctx->user_port, to.port);
+		count(BALANCED);
+		return ALLOW;
+	}
 	mapped = is_ipv4(f.field[FIELD_DEST]);
-	__u32 origin[4] = {TO_BE32((__u32)(f.field[FIELD_DEST].high >> 32)), TO_BE32((__u32)f.field[FIELD_DEST].high),
-			   TO_BE32((__u32)(f.field[FIELD_DEST].low >> 32)), TO_BE32((__u32)f.field[FIELD_DEST].low)};
-
-	if (!unbind_device(ctx, sk) || !remember(sk, origin, TO_BE16((__u16)f.field[FIELD_PORT].low)))
+	if (!unbind_device(ctx, sk) || !remember(sk, &f, 0))
 		return refuse(ECONNREFUSED);
 	if (!chosen && !is_unspecified(f.field[FIELD_SOURCE])) {
 		struct sockaddr_in6 own = {

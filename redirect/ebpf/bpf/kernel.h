@@ -148,6 +148,8 @@ struct sockaddr_in6 {
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
 static long (*bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
+static __u32 (*bpf_get_prandom_u32)(void) = (void *)7;
+static __u64 (*bpf_get_socket_cookie)(void *sk) = (void *)46;
 static long (*bpf_setsockopt)(void *ctx, int level, int optname, void *optval, int optlen) = (void *)49;
 static long (*bpf_bind)(struct bpf_sock_addr *ctx, void *addr, int size) = (void *)64;
 static long (*bpf_sock_hash_update)(struct bpf_sock_ops *ctx, void *map, void *key, __u64 flags) = (void *)70;
@@ -156,6 +158,7 @@ static void *(*bpf_sk_storage_get)(void *map, void *sk, void *value, __u64 flags
 static long (*bpf_sk_storage_delete)(void *map, void *sk) = (void *)108;
 static __u64 (*bpf_get_netns_cookie)(void *ctx) = (void *)122;
 static long (*bpf_sk_assign)(void *ctx, void *sk, __u64 flags) = (void *)124;
+static long (*bpf_seq_write)(void *to, const void *data, __u32 size) = (void *)127;
 static struct tcp_sock *(*bpf_skc_to_tcp_sock)(void *sk) = (void *)137;
 static int (*bpf_set_retval)(int retval) = (void *)187; /* Linux 5.18 */
 
@@ -210,11 +213,23 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+struct in6_addr {
+	union {
+		__u32 u6_addr32[4];
+	} in6_u;
+};
+
 struct sock_common {
+	__u32 skc_daddr;
+	__u32 skc_rcv_saddr;
+	__u16 skc_dport;
+	__u16 skc_num;
 	__u16 skc_family;
 	volatile __u8 skc_state;
-	__u16 skc_num;
+	int skc_bound_dev_if;
 	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
 };
 
 struct sock {
@@ -230,7 +245,12 @@ struct tcp_sock {
 	int unused;
 };
 
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
 struct bpf_iter__tcp {
+	struct bpf_iter_meta *meta;
 	struct sock_common *sk_common;
 };
 
@@ -239,3 +259,6 @@ enum bpf_func_id {
 };
 
 #pragma clang attribute pop
+
+/* Functions of the kernel that are found by name. */
+extern int bpf_sock_destroy(struct sock_common *sk) SEC(".ksyms"); /* Linux 6.5 */

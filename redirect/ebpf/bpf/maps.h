@@ -98,7 +98,7 @@ struct origin {
 	__u32 addr[4];  /* network byte order; IPv4 is mapped */
 	__u16 port;     /* network byte order */
 	__u8 accepted;  /* the proxy's end, and not the client's */
-	__u8 reserved;
+	__u8 balanced;  /* to an endpoint, and not to the proxy */
 };
 
 struct {
@@ -169,6 +169,10 @@ enum counter {
 	LOST_ORIGIN,
 	LOST_LISTENER,
 	UNBOUND,
+	BALANCED,
+	REFUSED_NO_ENDPOINT,
+	DESTROYED,
+	STAYED,
 };
 
 #define MAX_COUNTERS 64 /* so that another one is no other layout */

@@ -41,6 +41,8 @@ INLINE void on_connect(struct bpf_sock_ops *ctx, __u64 netns, struct bpf_sock *s
 	struct origin *o = bpf_sk_storage_get(&origins, sk, NULL, 0);
 	struct handshake h = {.netns = netns};
 
+	if (o && o->balanced)
+		return; /* no proxy accepts it */
 	end_of(ctx, LOCAL, h.client);
 	end_of(ctx, REMOTE, h.server);
 	h.client_port = TO_BE16((__u16)READ(ctx->local_port));
