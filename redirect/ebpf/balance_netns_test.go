@@ -122,24 +122,31 @@ func (s shop) counted(t testing.TB, name string) uint64 {
 func TestBalanceGoesToEndpoints(t *testing.T) {
 	s := newShop(t)
 	s.serve(t)
-	s.balance(t, Balanced{Changed: 2}, service(testnet.ServiceV4+":80", firstV4), service("["+testnet.ServiceV6+"]:80", firstV6))
+	serveName(t, s.pod, named("itself"), testnet.PodV4+":8080")
+	s.balance(
+		t, Balanced{Changed: 3},
+		service(testnet.ServiceV4+":80", firstV4),
+		service("["+testnet.ServiceV6+"]:80", firstV6),
+		service(testnet.OtherServiceV4+":80", testnet.PodV4),
+	)
 	for addr, want := range map[string]string{
-		testnet.ServiceV4:                  firstV4,
-		"::ffff:" + testnet.ServiceV4:      firstV4,
-		testnet.ServiceV6:                  firstV6,
-		testnet.NodeV4:                     "proxy",
-		testnet.OtherServiceV6:             "proxy",
-		"::ffff:" + testnet.OtherServiceV4: "proxy",
+		testnet.ServiceV4:             firstV4,
+		"::ffff:" + testnet.ServiceV4: firstV4,
+		testnet.ServiceV6:             firstV6,
+		testnet.NodeV4:                "proxy",
+		testnet.OtherServiceV6:        "proxy",
+		testnet.OtherServiceV4:        "itself",
+		"::ffff:" + testnet.FarV4:     "proxy",
 	} {
 		if got, err := s.call(t, addr); err != nil || got != want {
 			t.Errorf("call %s: %q, %v, want %s", addr, got, err, want)
 		}
 	}
-	if got := s.counted(t, "balanced"); got != 3 {
-		t.Errorf("balanced: %d, want 3", got)
+	if got := s.counted(t, "balanced"); got != 4 {
+		t.Errorf("balanced: %d, want 4", got)
 	}
 	// Another port of the same address is another service.
-	s.balance(t, Balanced{Changed: 3}, service(testnet.ServiceV4+":81", firstV4))
+	s.balance(t, Balanced{Changed: 4}, service(testnet.ServiceV4+":81", firstV4))
 	if got, err := s.call(t, testnet.ServiceV4); err != nil || got != "proxy" {
 		t.Errorf("a service that is none any more: %q, %v, want the proxy", got, err)
 	}

@@ -7,26 +7,22 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
-// Indices of bpf/maps.h: what this side counts too.
-const (
-	destroyedCounter uint32 = 12
-	stayedCounter    uint32 = 13
-)
-
-// count adds one. Programs count destroyed connections where they end them, and
-// then this side does not; nobody else writes meanwhile.
-func (m *balanceMaps) count(which uint32) error {
+// count adds one to a counter. Programs count destroyed connections where they end
+// them, and then this side does not; nobody else writes meanwhile.
+func (m *balanceMaps) count(name string) error {
+	which := uint32(slices.Index(counterNames(), name))
 	var each []uint64
 	if err := m.counters.Lookup(which, &each); err != nil {
-		return fmt.Errorf("read counter: %w", hint(err))
+		return fmt.Errorf("read counter %s: %w", name, hint(err))
 	}
 	each[0]++
 	if err := m.counters.Put(which, each); err != nil {
-		return fmt.Errorf("write counter: %w", hint(err))
+		return fmt.Errorf("write counter %s: %w", name, hint(err))
 	}
 	return nil
 }

@@ -83,10 +83,10 @@ func (n Node) endHere(m *balanceMaps, done *Balanced) error {
 		switch {
 		case err == nil:
 			done.Destroyed++
-			err = m.count(destroyedCounter)
+			err = m.count("destroyed")
 		case errors.Is(err, errors.ErrUnsupported):
 			done.Stayed++
-			err = m.count(stayedCounter)
+			err = m.count("stayed")
 		}
 		if err != nil {
 			return err
