@@ -37,7 +37,7 @@ type Endpoint struct {
 type Balanced struct {
 	Changed   int // services that were written or taken out
 	Destroyed int // connections that were ended, since their endpoint is gone
-	Stayed    int // connections that should have been, and can't be in this kernel
+	Stayed    int // connections that should have been, and can't be: the kernel has no way, or the pod is captured no more
 }
 
 // Balance makes the node's table exactly want. A connection that a captured pod

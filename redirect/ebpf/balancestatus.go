@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// count adds one to a counter. Programs count destroyed connections where they end
+// count adds to a counter. Programs count destroyed connections where they end
 // them, and then this side does not; nobody else writes meanwhile.
-func (m *balanceMaps) count(name string) error {
+func (m *balanceMaps) count(name string, more int) error {
 	which := uint32(slices.Index(counterNames(), name))
 	var each []uint64
 	if err := m.counters.Lookup(which, &each); err != nil {
 		return fmt.Errorf("read counter %s: %w", name, hint(err))
 	}
-	each[0]++
+	each[0] += uint64(more)
 	if err := m.counters.Put(which, each); err != nil {
 		return fmt.Errorf("write counter %s: %w", name, hint(err))
 	}

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
 )
@@ -35,62 +37,99 @@ func (n Node) installDestroyer(spec *ebpf.CollectionSpec) (bool, error) {
 		return false, err
 	}
 	defer loaded.Close()
-	return n.installIterator(loaded, programsProgShuntDestroy)
+	return n.installIterator(loaded, programsProgShuntDestroy, nil)
 }
 
-// endRemoved ends the connections to endpoints that were noted, in all captured
-// pods, and forgets the notes.
+// endRounds is how often connections that are to end are listed, until there are
+// none: the list misses some where sockets come and go meanwhile.
+const endRounds = 8
+
+// endRemoved ends the connections to endpoints that were noted, and forgets the
+// notes.
 func (n Node) endRemoved(ctx context.Context, m *balanceMaps, removals []removal, done *Balanced) error {
 	if len(removals) == 0 {
 		return nil
 	}
-	namespaces, err := n.inhabited()
-	if err != nil {
-		return fmt.Errorf("end connections to removed endpoints: %w", err)
-	}
-	defer namespaces.close()
-	for _, ns := range namespaces {
+	for range endRounds {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("end connections to removed endpoints: %w (the next attempt finishes it)", err)
+			return fmt.Errorf("end connections to removed endpoints: %w (the next attempt goes on)", err)
 		}
-		if err := ns.do(func() error { return n.endHere(m, done) }); err != nil {
-			return fmt.Errorf("end connections to removed endpoints: %w", err)
+		left, err := n.doomed()
+		if err == nil && len(left) == 0 {
+			return m.forget(removals)
 		}
-	}
-	return m.forget(removals)
-}
-
-// endHere does so in the calling thread's namespace.
-func (n Node) endHere(m *balanceMaps, done *Balanced) error {
-	ended, err := os.ReadFile(n.layout().link(programsProgShuntDestroy))
-	if err == nil {
-		done.Destroyed += len(ended) // a byte each
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("run %s: %w", programsProgShuntDestroy, err)
-	}
-	list, err := os.ReadFile(n.layout().link(programsProgShuntRemoved))
-	if err != nil {
-		return fmt.Errorf("run %s: %w", programsProgShuntRemoved, err)
-	}
-	doomed, err := parseDoomed(list)
-	if err != nil {
-		return err
-	}
-	for _, d := range doomed {
-		err := d.destroy()
-		switch {
-		case err == nil:
-			done.Destroyed++
-			err = m.count("destroyed")
-		case errors.Is(err, errors.ErrUnsupported):
-			done.Stayed++
-			err = m.count("stayed")
+		stayed := 0
+		if err == nil {
+			stayed, err = n.end(m, left, done)
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("end connections to removed endpoints: %w", err)
+		}
+		if stayed == len(left) {
+			done.Stayed += stayed
+			return errors.Join(m.count("stayed", stayed), m.forget(removals))
 		}
 	}
-	return nil
+	return fmt.Errorf("end connections to removed endpoints: there still are some after %d rounds (the next attempt goes on)", endRounds)
+}
+
+// doomed lists the connections that are to end, by their namespaces' cookies.
+func (n Node) doomed() ([]doomed, error) {
+	list, err := os.ReadFile(n.layout().link(programsProgShuntRemoved))
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", programsProgShuntRemoved, err)
+	}
+	return parseDoomed(list)
+}
+
+// end ends them, and returns how many can't be: where the kernel has no way, or
+// the pod is not captured any more.
+func (n Node) end(m *balanceMaps, all []doomed, done *Balanced) (stayed int, err error) {
+	each := map[uint64][]doomed{}
+	for _, d := range all {
+		each[d.Netns] = append(each[d.Netns], d)
+	}
+	namespaces, err := n.inhabited(slices.Sorted(maps.Keys(each)))
+	if err != nil {
+		return 0, err
+	}
+	defer namespaces.close()
+	for cookie, doomed := range each {
+		ns, captured := namespaces[cookie]
+		if !captured {
+			stayed += len(doomed)
+			continue
+		}
+		err := ns.do(func() error {
+			ended, err := n.endHere(m, doomed)
+			if errors.Is(err, errors.ErrUnsupported) {
+				stayed += len(doomed)
+				return nil
+			}
+			done.Destroyed += ended
+			return err
+		})
+		if err != nil {
+			return stayed, err
+		}
+	}
+	return stayed, nil
+}
+
+// endHere ends those of the calling thread's namespace.
+func (n Node) endHere(m *balanceMaps, all []doomed) (ended int, err error) {
+	bytes, err := os.ReadFile(n.layout().link(programsProgShuntDestroy))
+	if err == nil {
+		return len(bytes), nil // the program has counted them
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("run %s: %w", programsProgShuntDestroy, err)
+	}
+	for _, d := range all {
+		if err := d.destroy(); err != nil {
+			return ended, err
+		}
+		ended++
+	}
+	return ended, m.count("destroyed", ended)
 }

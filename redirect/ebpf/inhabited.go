@@ -16,8 +16,8 @@ import (
 	"github.com/shuntmesh/shunt/redirect/netns"
 )
 
-// namespaces are open network namespaces, by their inodes.
-type namespaces map[uint32]namespace
+// namespaces are open network namespaces, by their cookies.
+type namespaces map[uint64]namespace
 
 type namespace struct{ file *os.File }
 
@@ -32,12 +32,12 @@ func (all namespaces) close() {
 	}
 }
 
-// inhabited opens the namespaces of captured pods, by way of any process that is
-// in one. A pod without a process has no connection that anybody uses; where none
-// has one, this is not the /proc to look at.
-func (n Node) inhabited() (namespaces, error) {
-	captured, err := n.captured()
-	if err != nil || len(captured) == 0 {
+// inhabited opens the namespaces of captured pods, each by way of any process that
+// is in it. One that is not captured any more is left out; one without a process
+// that could be found is an error.
+func (n Node) inhabited(cookies []uint64) (found namespaces, err error) {
+	wanted, err := n.captured(cookies)
+	if err != nil || len(wanted) == 0 {
 		return nil, err
 	}
 	proc := cmp.Or(n.Proc, "/proc")
@@ -45,62 +45,61 @@ func (n Node) inhabited() (namespaces, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for pods' processes: %w", err)
 	}
-	found := namespaces{}
+	found = namespaces{}
 	var hidden error
 	for _, p := range processes {
 		if _, err := strconv.Atoi(p.Name()); err != nil {
 			continue
 		}
-		if err := found.add(filepath.Join(proc, p.Name(), "ns", "net"), captured); errors.Is(err, fs.ErrPermission) {
+		if err := found.add(filepath.Join(proc, p.Name(), "ns", "net"), wanted); errors.Is(err, fs.ErrPermission) {
 			hidden = err
 		}
 	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("look for pods' processes below %s: none of %d network namespaces has any (it must be the host's /proc, and CAP_SYS_PTRACE is needed): %w", proc, len(captured), cmp.Or(hidden, fs.ErrNotExist))
+	if len(wanted) > 0 {
+		found.close()
+		return nil, fmt.Errorf("look for pods' processes below %s: %d network namespaces have none (it must be the host's /proc, and CAP_SYS_PTRACE is needed): %w", proc, len(wanted), cmp.Or(hidden, fs.ErrNotExist))
 	}
 	return found, nil
 }
 
-// add opens the namespace of a process, if it is one of the captured and not
-// open yet. That of another process, which has come by the same PID meanwhile, is
-// not taken for it.
-func (all namespaces) add(path string, captured map[uint32]bool) error {
+// add opens the namespace of a process, if it is wanted, and wants it no more.
+// That of another process, which has come by the same PID meanwhile, is not taken
+// for it.
+func (all namespaces) add(path string, wanted map[uint64]uint64) error {
 	var s unix.Stat_t
 	if err := unix.Stat(path, &s); err != nil {
 		return err
 	}
-	inode := uint32(s.Ino)
-	if _, is := all[inode]; is || !captured[inode] {
+	cookie, is := wanted[s.Ino]
+	if !is {
 		return nil
 	}
 	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	if err := unix.Fstat(int(file.Fd()), &s); err != nil || uint32(s.Ino) != inode {
+	inode := s.Ino
+	if err := unix.Fstat(int(file.Fd()), &s); err != nil || s.Ino != inode {
 		return errors.Join(err, file.Close())
 	}
-	all[inode] = namespace{file}
+	all[cookie] = namespace{file}
+	delete(wanted, inode)
 	return nil
 }
 
-// captured returns the inodes of pods' namespaces.
-func (n Node) captured() (map[uint32]bool, error) {
-	pods, err := os.ReadDir(n.layout().pods())
-	if err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
-	}
-	out := map[uint32]bool{}
-	for _, p := range pods {
-		inode, err := linkedInode(filepath.Join(n.layout().pods(), p.Name()))
+// captured returns the cookies of those that are captured, by their inodes.
+func (n Node) captured(cookies []uint64) (map[uint64]uint64, error) {
+	out := map[uint64]uint64{}
+	for _, cookie := range cookies {
+		inode, err := linkedInode(n.layout().pod(cookie))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed meanwhile
+			continue
 		}
 		if err != nil {
 			return nil, err
 		}
 		if inode != 0 {
-			out[inode] = true
+			out[uint64(inode)] = cookie
 		}
 	}
 	return out, nil

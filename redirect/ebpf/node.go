@@ -55,8 +55,10 @@ func (n Node) load(ctx context.Context, spec *ebpf.CollectionSpec) (changed bool
 	defer loaded.Close()
 	steps := []func(*ebpf.Collection) (bool, error){
 		n.installLookup,
-		func(c *ebpf.Collection) (bool, error) { return n.installIterator(c, programsProgShuntListeners) },
-		func(c *ebpf.Collection) (bool, error) { return n.installIterator(c, programsProgShuntRemoved) },
+		func(c *ebpf.Collection) (bool, error) { return n.installIterator(c, programsProgShuntListeners, nil) },
+		func(c *ebpf.Collection) (bool, error) {
+			return n.installIterator(c, programsProgShuntRemoved, c.Maps[programsMapOrigins])
+		},
 		func(*ebpf.Collection) (bool, error) { return n.installDestroyer(destroyer) },
 	}
 	for _, h := range hooks() {
@@ -127,11 +129,12 @@ func (n Node) installLookup(loaded *ebpf.Collection) (bool, error) {
 	return true, nil
 }
 
-// installIterator pins an iterator, which is run by reading it.
-func (n Node) installIterator(loaded *ebpf.Collection, name string) (bool, error) {
+// installIterator pins an iterator, which is run by reading it. One over a map is
+// told which.
+func (n Node) installIterator(loaded *ebpf.Collection, name string, over *ebpf.Map) (bool, error) {
 	program := loaded.Programs[name]
 	return n.install(name, program, func() (link.Link, error) {
-		return link.AttachIter(link.IterOptions{Program: program})
+		return link.AttachIter(link.IterOptions{Program: program, Map: over})
 	})
 }
 

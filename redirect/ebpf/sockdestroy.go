@@ -11,9 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// doomed is a connection of the calling thread's namespace that is to end, as
-// bpf/balance.h writes it. Addresses and ports are in network byte order.
+// doomed is a connection that is to end, as bpf/balance.h writes it. Addresses and
+// ports are in network byte order.
 type doomed struct {
+	Netns             uint64 // the cookie of its namespace
 	Cookie            uint64 // of its socket, which no other one has
 	Own, Peer         [16]byte
 	OwnPort, PeerPort [2]byte
@@ -23,7 +24,7 @@ type doomed struct {
 }
 
 // doomedSize is that of one in the kernel's list.
-const doomedSize = 56
+const doomedSize = 64
 
 func parseDoomed(list []byte) ([]doomed, error) {
 	if len(list)%doomedSize != 0 {
@@ -46,7 +47,7 @@ type diagRequest struct {
 	Cookie                                 [2]uint32 // the lower half first
 }
 
-// destroy ends it by SOCK_DESTROY (sock_diag(7), CONFIG_INET_DIAG_DESTROY). One
+// destroy ends it, in the calling thread's namespace, by SOCK_DESTROY (sock_diag(7), CONFIG_INET_DIAG_DESTROY). One
 // that has ended meanwhile is no error. Where the kernel can't, the error wraps
 // errors.ErrUnsupported.
 func (d doomed) destroy() error {

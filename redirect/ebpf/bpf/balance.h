@@ -97,12 +97,11 @@ __attribute__((noinline)) int choose(struct place *service, struct place *endpoi
 }
 
 /* Whether a socket was balanced to an endpoint that its service has no more. */
-INLINE int is_removed(struct sock_common *sk)
+INLINE int is_removed(struct sock_common *sk, struct origin *o)
 {
-	struct origin *o = bpf_sk_storage_get(&origins, sk, NULL, 0);
 	struct removal r = {};
 
-	if (!o || !o->balanced)
+	if (!o->balanced || sk->skc_state == TCP_CLOSE)
 		return 0;
 	for (int i = 0; i < 4; i++)
 		r.service.addr[i] = o->addr[i];
@@ -118,25 +117,30 @@ INLINE int is_removed(struct sock_common *sk)
 	return bpf_map_lookup_elem(&removals, &r) != NULL;
 }
 
-/* Such a socket, for whoever ends it by SOCK_DESTROY. */
+/* Such a socket, for whoever ends it. */
 struct doomed {
-	__u64 cookie;
-	__u32 own[4], peer[4]; /* as in a place */
+	__u64 netns, cookie;
+	__u32 own[4], peer[4]; /* as in a place, but IPv4 is the first word alone */
 	__u16 own_port, peer_port;
 	__u32 family;
 	__u32 device; /* that it is bound to; 0 is none */
 	__u32 reserved;
 };
 
-/* Lists them, of the reader's namespace. */
-SEC("iter/tcp")
-int shunt_removed(struct bpf_iter__tcp *ctx)
+/*
+ * Lists them, of all namespaces: what it goes through are the sockets that have an
+ * origin. It can't end them, since they are not locked.
+ */
+SEC("iter/bpf_sk_storage_map")
+int shunt_removed(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
-	struct sock_common *sk = ctx->sk_common;
+	struct origin *o = ctx->value;
+	struct sock_common *sk = (struct sock_common *)ctx->sk; /* a sock begins with it */
 	struct doomed d = {};
 
-	if (!sk || !is_removed(sk))
+	if (!sk || !o || !is_removed(sk, o))
 		return 0;
+	d.netns = sk->skc_net.net->net_cookie;
 	d.cookie = bpf_get_socket_cookie(sk);
 	d.family = sk->skc_family;
 	if (d.family == AF_INET) {
@@ -163,9 +167,10 @@ SEC("iter/tcp")
 int shunt_destroy(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *sk = ctx->sk_common;
+	struct origin *o = sk ? bpf_sk_storage_get(&origins, sk, NULL, 0) : NULL;
 	char one = 1;
 
-	if (!sk || !is_removed(sk) || bpf_sock_destroy(sk))
+	if (!o || !is_removed(sk, o) || bpf_sock_destroy(sk))
 		return 0;
 	count(DESTROYED);
 	bpf_seq_write(ctx->meta->seq, &one, sizeof(one));

@@ -47,6 +47,7 @@ enum {
 	SOL_IPV6 = 41,
 	SO_ORIGINAL_DST = 80, /* IP6T_SO_ORIGINAL_DST too */
 	IPPROTO_TCP = 6,
+	TCP_CLOSE = 7,
 	TCP_LISTEN = 10,
 	LOOPBACK_INDEX = 1,
 	ENETUNREACH = 101,
@@ -247,6 +248,12 @@ struct tcp_sock {
 
 struct bpf_iter_meta {
 	struct seq_file *seq;
+};
+
+struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
+	struct sock *sk;
+	void *value;
 };
 
 struct bpf_iter__tcp {
