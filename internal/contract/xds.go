@@ -14,7 +14,18 @@ const (
 	TypeRoute     = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	TypeCluster   = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	TypeEndpoints = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+	// TypeBalanced is our own, of package balanceapi: a port of a Service that is
+	// balanced at connect. Nodes subscribe to all of them, by Wildcard.
+	TypeBalanced = "type.googleapis.com/shunt.balance.BalancedPort"
 )
+
+// Wildcard subscribes to all resources of a type.
+const Wildcard = "*"
+
+// PartialResponse stands in system_version_info of a response to a wildcard
+// subscription that does not have all of it yet: more follows. The protocol
+// itself has no such mark, and a table that is exchanged as a whole needs one.
+const PartialResponse = "partial"
 
 // ClusterName names the route table, the cluster and the endpoints of one port
 // of a service, as Istio does: "outbound|80||greeter.demo.svc.cluster.local".

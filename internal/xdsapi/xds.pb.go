@@ -238,13 +238,14 @@ func (x *DeltaDiscoveryRequest) GetErrorDetail() *Status {
 
 // envoy.service.discovery.v3.DeltaDiscoveryResponse
 type DeltaDiscoveryResponse struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Resources        []*Resource            `protobuf:"bytes,2,rep,name=resources,proto3" json:"resources,omitempty"`
-	TypeUrl          string                 `protobuf:"bytes,4,opt,name=type_url,json=typeUrl,proto3" json:"type_url,omitempty"`
-	Nonce            string                 `protobuf:"bytes,5,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	RemovedResources []string               `protobuf:"bytes,6,rep,name=removed_resources,json=removedResources,proto3" json:"removed_resources,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	SystemVersionInfo string                 `protobuf:"bytes,1,opt,name=system_version_info,json=systemVersionInfo,proto3" json:"system_version_info,omitempty"`
+	Resources         []*Resource            `protobuf:"bytes,2,rep,name=resources,proto3" json:"resources,omitempty"`
+	TypeUrl           string                 `protobuf:"bytes,4,opt,name=type_url,json=typeUrl,proto3" json:"type_url,omitempty"`
+	Nonce             string                 `protobuf:"bytes,5,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	RemovedResources  []string               `protobuf:"bytes,6,rep,name=removed_resources,json=removedResources,proto3" json:"removed_resources,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *DeltaDiscoveryResponse) Reset() {
@@ -275,6 +276,13 @@ func (x *DeltaDiscoveryResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use DeltaDiscoveryResponse.ProtoReflect.Descriptor instead.
 func (*DeltaDiscoveryResponse) Descriptor() ([]byte, []int) {
 	return file_internal_xdsapi_xds_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DeltaDiscoveryResponse) GetSystemVersionInfo() string {
+	if x != nil {
+		return x.SystemVersionInfo
+	}
+	return ""
 }
 
 func (x *DeltaDiscoveryResponse) GetResources() []*Resource {
@@ -1402,8 +1410,9 @@ const file_internal_xdsapi_xds_proto_rawDesc = "" +
 	"\ferror_detail\x18\a \x01(\v2\x14.shunt.xdsapi.StatusR\verrorDetail\x1aJ\n" +
 	"\x1cInitialResourceVersionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xac\x01\n" +
-	"\x16DeltaDiscoveryResponse\x124\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdc\x01\n" +
+	"\x16DeltaDiscoveryResponse\x12.\n" +
+	"\x13system_version_info\x18\x01 \x01(\tR\x11systemVersionInfo\x124\n" +
 	"\tresources\x18\x02 \x03(\v2\x16.shunt.xdsapi.ResourceR\tresources\x12\x19\n" +
 	"\btype_url\x18\x04 \x01(\tR\atypeUrl\x12\x14\n" +
 	"\x05nonce\x18\x05 \x01(\tR\x05nonce\x12+\n" +
