@@ -46,6 +46,8 @@ type Options struct {
 	MaxStreams       int           // default 20,000
 	MaxNames         int           // per stream and type; default 20,000
 	MaxConnectionAge time.Duration // grpc adds 10 % of jitter; default 30 minutes
+	// Collectors are registered beside discovery's own; there may be none.
+	Collectors []prometheus.Collector
 	// Listening is called with the addresses once proxies can connect; it
 	// may be nil.
 	Listening func(ads, http net.Addr)
@@ -80,6 +82,7 @@ func Run(ctx context.Context, o Options) error {
 	o.setDefaults()
 	registry := prometheus.NewRegistry()
 	metrics := newMetrics(registry)
+	registry.MustRegister(o.Collectors...)
 	store := xds.NewStore(o.MaxNames, metrics.xds)
 	lp := newLoop(store, o.Log)
 	source := o.Source(lp)

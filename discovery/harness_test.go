@@ -27,6 +27,7 @@ import (
 	"github.com/shuntmesh/shunt/discovery/auth"
 	"github.com/shuntmesh/shunt/discovery/kube"
 	"github.com/shuntmesh/shunt/internal/ca"
+	"github.com/shuntmesh/shunt/internal/events"
 	"github.com/shuntmesh/shunt/proxy/balance"
 	"github.com/shuntmesh/shunt/proxy/route"
 	"github.com/shuntmesh/shunt/proxy/xds"
@@ -75,7 +76,10 @@ type replica struct {
 func (c *cluster) start(t testing.TB, listen string) *replica {
 	t.Helper()
 	return c.startWith(t, listen, func(sink kube.Sink) discovery.Source {
-		return kube.NewSource(c.clients.CoreV1(), c.clients.DiscoveryV1(), "cluster.local", sink, slog.New(slog.DiscardHandler))
+		log := slog.New(slog.DiscardHandler)
+		return kube.NewSource(c.clients.CoreV1(), c.clients.DiscoveryV1(), kube.Options{
+			ClusterDomain: "cluster.local", Refusals: kube.NewRefusals(func(events.Happening) {}, log), Log: log,
+		}, sink)
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +24,7 @@ import (
 	"github.com/shuntmesh/shunt/internal/ca"
 	"github.com/shuntmesh/shunt/internal/ca/kubesecret"
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/events"
 	"github.com/shuntmesh/shunt/internal/version"
 )
 
@@ -54,16 +56,23 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	recorder := events.New(events.Options{
+		Component: contract.DiscoveryService, Metrics: "shunt_discovery", Log: o.Log,
+		Writer: func(namespace string) events.Writer { return c.events.Events(namespace) },
+	})
+	refusals := kube.NewRefusals(recorder.Record, o.Log)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return leaf.Run(ctx) })
+	g.Go(func() error { return recorder.Run(ctx) })
 	g.Go(func() error {
 		return discovery.Run(ctx, discovery.Options{
 			Log:        o.Log,
 			Listen:     o.Listen,
 			ListenHTTP: o.ListenHTTP,
 			Source: func(sink kube.Sink) discovery.Source {
-				return kube.NewSource(c.core, c.discovery, o.ClusterDomain, sink, o.Log)
+				return kube.NewSource(c.core, c.discovery, kube.Options{ClusterDomain: o.ClusterDomain, Refusals: refusals, Log: o.Log}, sink)
 			},
+			Collectors:       slices.Concat(refusals.Collectors(), recorder.Collectors()),
 			Reviewer:         kube.NewReviewer(c.authentication.TokenReviews(), contract.DiscoveryAudience),
 			Certificate:      leaf.GetCertificate,
 			MaxStreams:       o.MaxStreams,
@@ -109,6 +118,7 @@ func newest(ctx context.Context, store ca.Store, log *slog.Logger) *ca.Authority
 // many packages.
 type clients struct {
 	core           *typedcorev1.CoreV1Client
+	events         *typedcorev1.CoreV1Client // at a rate of its own
 	discovery      *typeddiscoveryv1.DiscoveryV1Client
 	authentication *typedauthenticationv1.AuthenticationV1Client
 }
@@ -131,6 +141,9 @@ func newClientsFor(config *rest.Config, transport *http.Client) (*clients, error
 	if c.core, err = typedcorev1.NewForConfigAndClient(config, transport); err != nil {
 		return nil, fmt.Errorf("make core client: %w", err)
 	}
+	if c.events, err = typedcorev1.NewForConfigAndClient(paced(config), transport); err != nil {
+		return nil, fmt.Errorf("make client of Events: %w", err)
+	}
 	if c.discovery, err = typeddiscoveryv1.NewForConfigAndClient(config, transport); err != nil {
 		return nil, fmt.Errorf("make discovery client: %w", err)
 	}
@@ -138,6 +151,13 @@ func newClientsFor(config *rest.Config, transport *http.Client) (*clients, error
 		return nil, fmt.Errorf("make authentication client: %w", err)
 	}
 	return &c, nil
+}
+
+// paced bounds the calls a second: Events of many Services must not become load.
+func paced(config *rest.Config) *rest.Config {
+	slow := rest.CopyConfig(config)
+	slow.QPS, slow.Burst = 5, 20
+	return slow
 }
 
 func restConfig(kubeconfig string) (*rest.Config, error) {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/shuntmesh/shunt/discovery/model"
+	"github.com/shuntmesh/shunt/internal/contract"
 )
 
 // Sink takes the facts. Its methods are called by several goroutines.
@@ -39,10 +41,16 @@ type Source struct {
 	synced   chan struct{}
 }
 
-// NewSource prepares to watch all namespaces. clusterDomain ends the services'
-// host names.
-func NewSource(core typedcorev1.ServicesGetter, discovery typeddiscoveryv1.EndpointSlicesGetter, clusterDomain string, sink Sink, log *slog.Logger) *Source {
-	h := handler{sink: sink, clusterDomain: clusterDomain, log: log}
+// Options say how a cluster is read. All fields are needed.
+type Options struct {
+	ClusterDomain string // ends the services' host names
+	Refusals      *Refusals
+	Log           *slog.Logger
+}
+
+// NewSource prepares to watch all namespaces.
+func NewSource(core typedcorev1.ServicesGetter, discovery typeddiscoveryv1.EndpointSlicesGetter, o Options, sink Sink) *Source {
+	h := handler{Options: o, sink: sink}
 	svc, eps := core.Services(metav1.NamespaceAll), discovery.EndpointSlices(metav1.NamespaceAll)
 	s := &Source{synced: make(chan struct{})}
 	_, s.services = cache.NewInformerWithOptions(cache.InformerOptions{
@@ -106,9 +114,8 @@ func (s *Source) waitForSync(ctx context.Context) error {
 
 // handler hands objects on as facts.
 type handler struct {
-	sink          Sink
-	clusterDomain string
-	log           *slog.Logger
+	Options
+	sink Sink
 }
 
 func (h handler) update(_, obj any) { h.set(obj) }
@@ -120,16 +127,21 @@ func (h handler) set(obj any) {
 	case *discoveryv1.EndpointSlice:
 		s, err := slice(o)
 		if err != nil {
-			h.log.Warn("use EndpointSlice in part", "namespace", o.Namespace, "name", o.Name, "err", err)
+			h.Log.Warn("use EndpointSlice in part", "namespace", o.Namespace, "name", o.Name, "err", err)
 		}
 		h.sink.SetSlice(s)
 	}
 }
 
 func (h handler) service(o *corev1.Service) *model.Service {
-	s, err := service(o, h.clusterDomain)
+	s, err := service(o, h.ClusterDomain)
 	if err != nil {
-		h.log.Warn("use Service in part", "namespace", o.Namespace, "name", o.Name, "err", err)
+		h.Log.Warn("use Service in part", "namespace", o.Namespace, "name", o.Name, "err", err)
+	}
+	atConnect, refused := judgeBalance(o)
+	h.Refusals.set(o, refused)
+	for i := range s.Ports {
+		s.Ports[i].AtConnect = slices.Contains(atConnect, s.Ports[i].Number)
 	}
 	return s
 }
@@ -140,7 +152,9 @@ func (h handler) remove(obj any) {
 	}
 	switch o := obj.(type) {
 	case *corev1.Service:
-		h.sink.DeleteService(model.Key{Namespace: o.Namespace, Name: o.Name})
+		key := model.Key{Namespace: o.Namespace, Name: o.Name}
+		h.Refusals.forget(key)
+		h.sink.DeleteService(key)
 	case *discoveryv1.EndpointSlice:
 		h.sink.DeleteSlice(model.Key{Namespace: o.Namespace, Name: o.Name})
 	}
@@ -151,7 +165,11 @@ func (h handler) remove(obj any) {
 func slim(obj any) (any, error) {
 	switch o := obj.(type) {
 	case *corev1.Service:
+		balance, asks := o.Annotations[contract.AnnotationBalance]
 		o.ObjectMeta = slimMeta(o.ObjectMeta, nil)
+		if asks {
+			o.Annotations = map[string]string{contract.AnnotationBalance: balance}
+		}
 		o.Status = corev1.ServiceStatus{}
 		o.Spec.Selector = nil
 	case *discoveryv1.EndpointSlice:

@@ -22,6 +22,7 @@ import (
 	"github.com/shuntmesh/shunt/discovery/auth"
 	"github.com/shuntmesh/shunt/discovery/kube"
 	"github.com/shuntmesh/shunt/discovery/model"
+	"github.com/shuntmesh/shunt/internal/events"
 )
 
 // recorder is a sink that writes down what it gets.
@@ -61,7 +62,10 @@ func TestSource(t *testing.T) {
 	}
 	clients := fake.NewClientset(&corev1.Service{ObjectMeta: meta("greeter")})
 	sink := make(recorder, 100)
-	source := kube.NewSource(clients.CoreV1(), clients.DiscoveryV1(), "cluster.local", sink, slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	source := kube.NewSource(clients.CoreV1(), clients.DiscoveryV1(), kube.Options{
+		ClusterDomain: "cluster.local", Refusals: kube.NewRefusals(func(events.Happening) {}, log), Log: log,
+	}, sink)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- source.Run(ctx) }()

@@ -154,7 +154,8 @@ func (b *Builder) Flush() Changes {
 	slices.SortFunc(c.Services, func(x, y ServiceChange) int { return x.key().Compare(y.key()) })
 	for _, k := range slices.SortedFunc(maps.Keys(b.dirty.endpoints), Key.Compare) {
 		if svc := b.services[k]; svc != nil {
-			c.Endpoints = append(c.Endpoints, ServiceEndpoints{Service: svc, Ports: b.endpoints(svc)})
+			ports := b.endpoints(svc)
+			c.Endpoints = append(c.Endpoints, ServiceEndpoints{Service: svc, Ports: ports, Unready: b.unready(svc, ports)})
 		}
 	}
 	for ip := range b.dirty.addrs {

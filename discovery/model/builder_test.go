@@ -347,3 +347,22 @@ func fuzzedEndpoints(bits byte, i int) []model.SliceEndpoint {
 	}
 	return out
 }
+
+// Who is not ready is known to nobody but those who balance at connect, whose
+// connections it keeps.
+func TestUnready(t *testing.T) {
+	b := model.NewBuilder()
+	svc := service("10.96.0.1")
+	svc.Ports[1].AtConnect = true
+	b.SetService(svc)
+	b.SetSlice(slice("a", pod("10.0.0.1", "one"), away(pod("10.0.0.2", "two")), draining(pod("10.0.0.3", "three"))))
+	b.SetSlice(slice("b", away(pod("10.0.0.1", "one")), away(pod("10.0.0.2", "two")), away(pod("10.0.0.4", "four"))))
+	want := map[uint16][]netip.AddrPort{90: {netip.MustParseAddrPort("10.0.0.2:9090"), netip.MustParseAddrPort("10.0.0.4:9090")}}
+	if diff := cmp.Diff(want, b.Flush().Endpoints[0].Unready, compare); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	b.SetService(service("10.96.0.1"))
+	if got := b.Flush().Endpoints[0].Unready; got != nil {
+		t.Errorf("unready of a service that isn't balanced at connect: %v", got)
+	}
+}

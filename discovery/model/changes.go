@@ -36,4 +36,7 @@ func (c ServiceChange) key() Key {
 type ServiceEndpoints struct {
 	Service *Service
 	Ports   map[uint16][]Endpoint
+	// Unready are known and not to be sent traffic; sorted, and of ports that are
+	// balanced at connect alone. Those keep the connections that they have.
+	Unready map[uint16][]netip.AddrPort
 }

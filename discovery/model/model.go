@@ -35,6 +35,9 @@ type Port struct {
 	Name   string // "" when the service has one port only; names the port in slices
 	Number uint16 // what callers dial
 	Target uint16 // what pods listen on; 0 when it is named, and may differ from pod to pod
+	// AtConnect is that nodes which can do so balance its connections in
+	// connect(2), past the proxies.
+	AtConnect bool
 }
 
 // Health is whether an endpoint is to be used.

@@ -58,6 +58,7 @@ func Resources(c model.Changes) (Update, error) {
 			name := contract.ClusterName(e.Service.Host, port)
 			b.put(contract.TypeEndpoints, name, loadAssignment(name, endpoints))
 		}
+		b.balanced(e)
 	}
 	for ip, a := range c.Addresses {
 		b.address(ip, a)
@@ -102,6 +103,7 @@ func (b *builder) service(c model.ServiceChange) {
 	if c.Old == nil {
 		return
 	}
+	b.unbalanced(c)
 	for _, port := range c.Old.Ports {
 		name := contract.ClusterName(c.Old.Host, port.Number)
 		if kept[name] {

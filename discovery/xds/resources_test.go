@@ -24,6 +24,7 @@ import (
 
 	"github.com/shuntmesh/shunt/discovery/model"
 	"github.com/shuntmesh/shunt/discovery/xds"
+	"github.com/shuntmesh/shunt/internal/balanceapi"
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/internal/workloadapi"
 )
@@ -45,6 +46,9 @@ var (
 
 func TestResources(t *testing.T) {
 	svc := greeter(httpPort, grpcPort)
+	atConnect := grpcPort
+	atConnect.AtConnect = true
+	balanced := greeter(httpPort, atConnect)
 	endpoint := func(addr string, h model.Health, zone string) model.Endpoint {
 		return model.Endpoint{Addr: netip.MustParseAddrPort(addr), Health: h, Zone: zone}
 	}
@@ -71,9 +75,22 @@ func TestResources(t *testing.T) {
 			}},
 			netip.MustParseAddr("10.1.0.2"): {},
 		}},
-		"port-removed":    {Services: []model.ServiceChange{{Old: svc, New: greeter(grpcPort)}}},
-		"service-removed": {Services: []model.ServiceChange{{Old: svc}}},
-		"came-and-went":   {Services: []model.ServiceChange{{}}},
+		"balanced": {
+			Services: []model.ServiceChange{{New: balanced}},
+			Endpoints: []model.ServiceEndpoints{{Service: balanced, Ports: map[uint16][]model.Endpoint{
+				80: nil,
+				90: {
+					endpoint("10.1.0.1:9090", model.Ready, "b"),
+					endpoint("10.1.0.2:9090", model.Draining, ""),
+					endpoint("[fd01::1]:9090", model.Ready, ""),
+				},
+			}, Unready: map[uint16][]netip.AddrPort{90: {netip.MustParseAddrPort("10.1.0.3:9090")}}}},
+		},
+		"balanced-no-more": {Services: []model.ServiceChange{{Old: balanced, New: svc}}},
+		"balanced-removed": {Services: []model.ServiceChange{{Old: balanced}}},
+		"port-removed":     {Services: []model.ServiceChange{{Old: svc, New: greeter(grpcPort)}}},
+		"service-removed":  {Services: []model.ServiceChange{{Old: svc}}},
+		"came-and-went":    {Services: []model.ServiceChange{{}}},
 	}
 	for name, changes := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -100,6 +117,7 @@ func updateText(t *testing.T, u xds.Update) []byte {
 			contract.TypeRoute:     &routev3.RouteConfiguration{},
 			contract.TypeCluster:   &clusterv3.Cluster{},
 			contract.TypeEndpoints: &endpointv3.ClusterLoadAssignment{},
+			contract.TypeBalanced:  &balanceapi.BalancedPort{},
 		}[ref.Type]
 		if err := proto.Unmarshal(r.GetResource().GetValue(), m); err != nil {
 			t.Fatal(err)

@@ -17,7 +17,8 @@ import (
 )
 
 // Store holds all resources, once for all streams, and knows which stream
-// waits for which names. It implements cache.Cache, by name only.
+// waits for which names. It implements cache.Cache: by name, and of one type by
+// Wildcard.
 type Store struct {
 	metrics  *Metrics
 	maxNames int
@@ -32,6 +33,7 @@ var _ cache.Cache = (*Store)(nil)
 type collection struct {
 	resources map[string]*discoveryv3.Resource
 	watches   map[string]map[*watch]struct{} // by name
+	wildcards map[*watch]struct{}            // those that wait for any name
 }
 
 // watch waits for a change of any of the names that one stream subscribed to.
@@ -51,13 +53,14 @@ func NewStore(maxNames int, m *Metrics) *Store {
 		s.types[typ] = &collection{
 			resources: map[string]*discoveryv3.Resource{},
 			watches:   map[string]map[*watch]struct{}{},
+			wildcards: map[*watch]struct{}{},
 		}
 	}
 	return s
 }
 
 func servedTypes() []string {
-	return []string{contract.TypeAddress, contract.TypeRoute, contract.TypeCluster, contract.TypeEndpoints}
+	return []string{contract.TypeAddress, contract.TypeRoute, contract.TypeCluster, contract.TypeEndpoints, contract.TypeBalanced}
 }
 
 // Apply takes an update over and tells the streams that wait for it. What did
@@ -100,10 +103,10 @@ func (s *Store) CreateDeltaWatch(req *cache.DeltaRequest, sub cache.Subscription
 	if !ok {
 		return nil, status.Errorf(codes.InvalidArgument, "type %q is not served (served: %v)", req.GetTypeUrl(), servedTypes())
 	}
-	if sub.IsWildcard() {
-		return nil, status.Errorf(codes.InvalidArgument, "wildcard subscription to %q is not served (subscribe by name)", req.GetTypeUrl())
-	}
 	names := sub.SubscribedResources()
+	if err := judgeWildcard(req.GetTypeUrl(), sub); err != nil {
+		return nil, err
+	}
 	if len(names) > s.maxNames {
 		return nil, status.Errorf(codes.ResourceExhausted, "%d names of %q are subscribed to (at most %d are allowed on a stream)",
 			len(names), req.GetTypeUrl(), s.maxNames)
@@ -114,13 +117,23 @@ func (s *Store) CreateDeltaWatch(req *cache.DeltaRequest, sub cache.Subscription
 	if s.respond(c, w, c.dueAtFirst(w), time.Time{}) {
 		return nil, nil
 	}
-	for name := range names {
-		if c.watches[name] == nil {
-			c.watches[name] = map[*watch]struct{}{}
-		}
-		c.watches[name][w] = struct{}{}
-	}
+	c.add(w)
 	return func() { s.cancel(c, w) }, nil
+}
+
+// judgeWildcard lets only those ask for all of a type who need all of it: of the
+// others a proxy needs a few.
+func judgeWildcard(typ string, sub cache.Subscription) error {
+	switch {
+	case !sub.IsWildcard():
+		return nil
+	case typ != contract.TypeBalanced:
+		return status.Errorf(codes.InvalidArgument, "wildcard subscription to %q is not served (subscribe by name)", typ)
+	case len(sub.SubscribedResources()) > 0:
+		return status.Errorf(codes.InvalidArgument, "subscription to %q by wildcard and by name is not served (subscribe to %q alone, or by name)", typ, contract.Wildcard)
+	default:
+		return nil
+	}
 }
 
 // cancel returns only when nothing will be sent any more: go-control-plane
@@ -131,10 +144,11 @@ func (s *Store) cancel(c *collection, w *watch) {
 	c.remove(w)
 }
 
-// respond sends what is due; false when that is nothing. It never blocks:
-// go-control-plane's channel has room for two responses of each type.
+// respond sends what is due; false when that is nothing. The first answer to a
+// wildcard is sent even so: there is nothing, and the client has to know. It never
+// blocks: go-control-plane's channel has room for two responses of each type.
 func (s *Store) respond(c *collection, w *watch, due []string, since time.Time) bool {
-	if len(due) == 0 {
+	if len(due) == 0 && !w.asksForAll() {
 		return false
 	}
 	msg, versions := c.response(w, due)
@@ -182,9 +196,26 @@ func (c *collection) collect(into map[*watch][]string, name string) {
 	for w := range c.watches[name] {
 		into[w] = append(into[w], name)
 	}
+	for w := range c.wildcards {
+		into[w] = append(into[w], name)
+	}
+}
+
+func (c *collection) add(w *watch) {
+	if w.sub.IsWildcard() {
+		c.wildcards[w] = struct{}{}
+		return
+	}
+	for name := range w.sub.SubscribedResources() {
+		if c.watches[name] == nil {
+			c.watches[name] = map[*watch]struct{}{}
+		}
+		c.watches[name][w] = struct{}{}
+	}
 }
 
 func (c *collection) remove(w *watch) {
+	delete(c.wildcards, w)
 	for name := range w.sub.SubscribedResources() {
 		delete(c.watches[name], w)
 		if len(c.watches[name]) == 0 {
@@ -193,13 +224,17 @@ func (c *collection) remove(w *watch) {
 	}
 }
 
-// clone copies what the stream is known to have, but no more of it than what
+// versions copies what the stream is known to have, but no more of it than what
 // it is still subscribed to.
-func clone(returned map[string]string, subscribed map[string]struct{}) map[string]string {
-	out := maps.Clone(returned)
+func (w *watch) versions() map[string]string {
+	out := maps.Clone(w.sub.ReturnedResources())
 	if out == nil {
 		out = map[string]string{}
 	}
+	if w.sub.IsWildcard() {
+		return out
+	}
+	subscribed := w.sub.SubscribedResources()
 	maps.DeleteFunc(out, func(name, _ string) bool {
 		_, ok := subscribed[name]
 		return !ok

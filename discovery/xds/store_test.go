@@ -3,6 +3,7 @@
 package xds_test
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -29,7 +30,9 @@ func newStore(t *testing.T, maxNames int) *xds.Store {
 }
 
 // set puts resources whose content is their version.
-func set(s *xds.Store, versions map[string]string) {
+func set(s *xds.Store, versions map[string]string) { setOf(s, typ, versions) }
+
+func setOf(s *xds.Store, typ string, versions map[string]string) {
 	u := xds.Update{Set: map[xds.Ref]*discoveryv3.Resource{}}
 	for name, v := range versions {
 		u.Set[xds.Ref{Type: typ, Name: name}] = &discoveryv3.Resource{
@@ -39,13 +42,16 @@ func set(s *xds.Store, versions map[string]string) {
 	s.Apply(u)
 }
 
-func remove(s *xds.Store, name string) {
+func remove(s *xds.Store, name string) { removeOf(s, typ, name) }
+
+func removeOf(s *xds.Store, typ, name string) {
 	s.Apply(xds.Update{Removed: []xds.Ref{{Type: typ, Name: name}}})
 }
 
 // peer plays go-control-plane's delta server and its client for one type.
 type peer struct {
 	t      *testing.T
+	typ    string
 	store  *xds.Store
 	sub    stream.Subscription
 	opened bool
@@ -54,7 +60,7 @@ type peer struct {
 }
 
 func newPeer(t *testing.T, s *xds.Store) *peer {
-	return &peer{t: t, store: s, out: make(chan cache.DeltaResponse, 8)}
+	return &peer{t: t, typ: typ, store: s, out: make(chan cache.DeltaResponse, 8)}
 }
 
 func (p *peer) request(subscribe, unsubscribe []string, initial map[string]string) error {
@@ -69,13 +75,14 @@ func (p *peer) request(subscribe, unsubscribe []string, initial map[string]strin
 		p.sub = stream.NewDeltaSubscription(subscribe, unsubscribe, initial, false)
 	}
 	cancel, err := p.store.CreateDeltaWatch(&cache.DeltaRequest{
-		TypeUrl: typ, ResourceNamesSubscribe: subscribe, ResourceNamesUnsubscribe: unsubscribe, InitialResourceVersions: initial,
+		TypeUrl: p.typ, ResourceNamesSubscribe: subscribe, ResourceNamesUnsubscribe: unsubscribe, InitialResourceVersions: initial,
 	}, p.sub, p.out)
 	p.cancel = cancel
 	return err
 }
 
-// got returns the next response, "" when there is none, and acknowledges it.
+// got returns the next response, "" when there is none, and acknowledges it. An
+// empty one is "nothing", and "..." at its end is that more follows.
 func (p *peer) got() string {
 	p.t.Helper()
 	select {
@@ -95,7 +102,10 @@ func (p *peer) got() string {
 		for _, name := range msg.GetRemovedResources() {
 			out = append(out, "-"+name)
 		}
-		return strings.Join(out, " ")
+		if msg.GetSystemVersionInfo() == contract.PartialResponse {
+			out = append(out, "...")
+		}
+		return cmp.Or(strings.Join(out, " "), "nothing")
 	default:
 		return ""
 	}
@@ -223,6 +233,7 @@ func TestStoreRefuses(t *testing.T) {
 	}{
 		{name: "wildcard", typ: typ, subs: []string{"*"}, code: codes.InvalidArgument, text: "subscribe by name"},
 		{name: "a type", typ: "type.googleapis.com/envoy.config.listener.v3.Listener", subs: []string{"a"}, code: codes.InvalidArgument, text: "is not served (served:"},
+		{name: "wildcard and a name", typ: contract.TypeBalanced, subs: []string{"*", "a"}, code: codes.InvalidArgument, text: `subscribe to "*" alone`},
 		{name: "too many names", typ: typ, subs: []string{"a", "b", "c"}, code: codes.ResourceExhausted, text: "at most 2"},
 	}
 	for _, tt := range tests {
