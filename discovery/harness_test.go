@@ -36,6 +36,7 @@ import (
 const (
 	goodToken  = "a good token"
 	serverName = "shunt-discovery.shunt-system.svc"
+	localhost  = "localhost"
 	eventually = 5 * time.Second
 )
 
@@ -90,7 +91,7 @@ func (c *cluster) startWith(t testing.TB, listen string, source func(kube.Sink) 
 
 func (c *cluster) startAt(t testing.TB, listen, listenHTTP string, source func(kube.Sink) discovery.Source) *replica {
 	t.Helper()
-	leaf, err := ca.NewLeaf(c.authority, time.Hour, serverName)
+	leaf, err := ca.NewLeaf(c.authority, time.Hour, serverName, localhost)
 	if err != nil {
 		t.Fatal(err)
 	}
