@@ -23,7 +23,7 @@ type options struct {
 	listen, socket, proc        string
 	binDir, confDir, cacheDir   string
 	network, plugin, pluginLog  string
-	backend                     string
+	backend, discovery          string
 	programs                    programs.Options
 	logLevel                    slog.Level
 	version                     bool
@@ -44,6 +44,7 @@ func parse(args []string, lookup func(string) string, stderr io.Writer) (options
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	o.installFlags(f)
 	o.programFlags(f)
+	f.StringVar(&o.discovery, "discovery", "", fmt.Sprintf("host:port of discovery, which says what is balanced at connect; its certificate has to be for that host (default: %s of --namespace)", contract.DiscoveryService))
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -72,6 +73,9 @@ func (o *options) programFlags(f *flag.FlagSet) {
 
 // complete fills in what is the default of others.
 func (o *options) complete() error {
+	if o.discovery == "" {
+		o.discovery = fmt.Sprintf("%s.%s.svc:%d", contract.DiscoveryService, o.namespace, contract.PortDiscovery)
+	}
 	if o.plugin != "" {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/shuntmesh/shunt/cni/agent/kube"
 	"github.com/shuntmesh/shunt/cni/conf"
 	"github.com/shuntmesh/shunt/cni/install"
+	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/redirect/backends/onnode"
 )
 
@@ -29,6 +30,8 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		Backend:       o.backend,
 		Backends:      onnode.Backends(o.programs.BPFFS),
 		Programs:      o.programs,
+		Discovery:     o.discovery,
+		TokenFile:     contract.TokenFile,
 		Installer:     o.installer(log),
 		InstallEvents: events(),
 		Log:           log,

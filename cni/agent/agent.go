@@ -24,6 +24,7 @@ import (
 	"github.com/shuntmesh/shunt/cni/agent/podns"
 	"github.com/shuntmesh/shunt/cni/agent/programs"
 	"github.com/shuntmesh/shunt/cni/agent/repair"
+	"github.com/shuntmesh/shunt/cni/agent/services"
 	"github.com/shuntmesh/shunt/cni/agent/socket"
 	"github.com/shuntmesh/shunt/cni/conf"
 	"github.com/shuntmesh/shunt/internal/contract"
@@ -42,7 +43,9 @@ type Options struct {
 	Backend   string // the node's by name, or backends.Auto
 	Backends  []backends.Backend
 	// Programs says where the node's eBPF is. The agent adds Proc, Told and Log.
-	Programs programs.Options
+	Programs  programs.Options
+	Discovery string // host:port of discovery, whose certificate is for that host
+	TokenFile string // shown to discovery
 	// Installer returns what keeps the plugin in place by that entry. It counts
 	// what happens by name, and tells changed of each change: nil where the plugin
 	// is in place and chained, else why not. Neither blocks.
@@ -62,7 +65,10 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	p := newParts(o, namespaces)
+	p, err := newParts(o, namespaces)
+	if err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for metrics: %w", err)
@@ -117,10 +123,12 @@ type parts struct {
 	keeper    *keeper
 	repairs   *repair.Metrics
 	asked     *socket.Metrics
+	services  *services.Feed
+	balanced  *services.Metrics
 	installed *prometheus.CounterVec
 }
 
-func newParts(o Options, namespaces repair.Namespaces) *parts {
+func newParts(o Options, namespaces repair.Namespaces) (*parts, error) {
 	p := &parts{
 		options: o,
 		state:   newState(),
@@ -129,8 +137,9 @@ func newParts(o Options, namespaces repair.Namespaces) *parts {
 		recorder: events.New(events.Options{
 			Component: contract.NodeDaemonSet, Metrics: "shunt_node", Writer: o.Clients.Events, Log: o.Log,
 		}),
-		repairs: repair.NewMetrics(),
-		asked:   socket.NewMetrics(),
+		repairs:  repair.NewMetrics(),
+		asked:    socket.NewMetrics(),
+		balanced: services.NewMetrics(),
 		installed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "shunt_node_plugin_events_total", Help: "What happened to the plugin's files and to the CNI configuration, by kind; cni/agent/README.md explains each.",
 		}, []string{"event"}),
@@ -140,10 +149,13 @@ func newParts(o Options, namespaces repair.Namespaces) *parts {
 	}
 	p.reporter = &reporter{nodes: o.Clients.Nodes, node: o.Node, state: p.state, log: o.Log}
 	p.programs = o.programs(p.state)
+	if err := p.addFeed(); err != nil {
+		return nil, err
+	}
 	p.keeper = &keeper{
 		want:     o.Backend,
 		programs: p.programs,
-		beside:   func(string) []func(context.Context) error { return nil },
+		beside:   p.beside,
 		detect:   func(ctx context.Context) ([]backends.Detected, error) { return backends.Detect(ctx, o.Backends) },
 		installer: func(backend string) Installer {
 			return o.Installer(o.entry(backend), func(event string) { p.installed.WithLabelValues(event).Inc() }, p.state.setPlugin)
@@ -159,12 +171,12 @@ func newParts(o Options, namespaces repair.Namespaces) *parts {
 		state:  p.state,
 		log:    o.Log,
 	}
-	return p
+	return p, nil
 }
 
 func (p *parts) registry() *prometheus.Registry {
 	return newRegistry(p.state, p.options.Backends,
-		p.repairs.Collectors(), p.asked.Collectors(), p.programs.Collectors(), p.recorder.Collectors(), []prometheus.Collector{p.installed})
+		p.repairs.Collectors(), p.asked.Collectors(), p.programs.Collectors(), p.balanced.Collectors(), p.recorder.Collectors(), []prometheus.Collector{p.installed})
 }
 
 // ready stays nil while the API server is away.

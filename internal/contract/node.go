@@ -56,6 +56,8 @@ type NodePrograms struct {
 	Maps         []NodeMap         `json:"maps"`
 	Pods         int               `json:"pods"`     // network namespaces that are captured
 	Counters     map[string]uint64 `json:"counters"` // connections, since the programs were first loaded
+	Services     int               `json:"services"` // addresses of Services that are balanced at connect
+	Ends         string            `json:"ends"`     // what ends connections to endpoints that are gone
 	SelfTest     string            `json:"selfTest"` // NodePassed, or in words why not
 	// Others are programs of somebody else's at the same hooks, and what to do about
 	// those that are known to get in the way.

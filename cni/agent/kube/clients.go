@@ -54,6 +54,8 @@ type Clients struct {
 	DaemonSets Reader                        // of the system namespace
 	Nodes      Nodes                         //
 	Events     func(namespace string) events.Writer
+	// Authority returns what discovery is trusted by, in PEM.
+	Authority func(context.Context) ([]byte, error)
 }
 
 // Connect makes the clients: by the kubeconfig file, or as the pod's service
@@ -87,6 +89,7 @@ func Connect(kubeconfig, namespace string) (*Clients, error) {
 		Events: func(namespace string) events.Writer {
 			return kubeapi.NewResource[corev1.Event](written, "events", namespace)
 		},
+		Authority: (&authority{read: nodes.Get}).get,
 	}, nil
 }
 

@@ -75,7 +75,7 @@ func worthTelling(told, now *contract.NodePrograms, age time.Duration) bool {
 		return told != now
 	}
 	a, b := *told, *now
-	counted := a.Pods != b.Pods || !maps.Equal(a.Counters, b.Counters)
-	a.Pods, a.Counters = b.Pods, b.Counters
+	counted := a.Pods != b.Pods || a.Services != b.Services || !maps.Equal(a.Counters, b.Counters)
+	a.Pods, a.Services, a.Counters = b.Pods, b.Services, b.Counters
 	return !reflect.DeepEqual(a, b) || counted && age >= countPeriod
 }

@@ -50,6 +50,7 @@ func (p *Programs) tell(now *contract.NodePrograms) {
 func summarize(s ebpf.Status, others []ebpf.Other, root string, failed error) *contract.NodePrograms {
 	now := &contract.NodePrograms{
 		Layout: s.Layout, ControlGroup: root, Pods: s.Pods, Counters: s.Counters, SelfTest: contract.NodePassed,
+		Services: s.Services, Ends: s.Ends,
 	}
 	if failed != nil {
 		now.SelfTest = oneLine(failed.Error())

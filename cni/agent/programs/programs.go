@@ -61,6 +61,7 @@ type Programs struct {
 	metrics *metrics
 	find    func() (root string, err error)
 	open    func(root string) node
+	balance func(context.Context, []ebpf.Service) (ebpf.Balanced, error)
 
 	// Of Start, Run and Release alone.
 	root   string
@@ -78,7 +79,8 @@ type Programs struct {
 func New(o Options) *Programs {
 	p := &Programs{options: o}
 	p.find = func() (string, error) { return findRoot(o.Proc, o.Cgroups) }
-	p.open = func(root string) node { return ebpf.Node{BPFFS: o.BPFFS, CgroupRoot: root} }
+	p.open = func(root string) node { return ebpf.Node{BPFFS: o.BPFFS, CgroupRoot: root, Proc: o.Proc} }
+	p.balance = ebpf.Node{BPFFS: o.BPFFS, Proc: o.Proc}.Balance
 	p.metrics = newMetrics(p.seen)
 	return p
 }
@@ -150,6 +152,9 @@ func (p *Programs) turn(ctx context.Context, m Mode) error {
 	default:
 		p.collect(ctx, n)
 		p.test(ctx, n)
+		if m != Used {
+			p.stopBalancing(ctx)
+		}
 	}
 	return p.act(ctx, n, m, s.Pods)
 }
@@ -193,6 +198,7 @@ func (p *Programs) Release(ctx context.Context, all bool) (pods int, err error) 
 	n := p.open(p.root)
 	if !all {
 		if pods, err = held(ctx, n); pods > 0 || err != nil {
+			p.stopBalancing(ctx)
 			return pods, err
 		}
 	}
