@@ -6,7 +6,6 @@ package conformance_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,13 +42,9 @@ func contenders() []contender {
 	)
 }
 
-// applyOf captures closed ports where it must, as the command does.
 func applyOf(s subject) func(context.Context, redirect.Plan) error {
 	return func(ctx context.Context, p redirect.Plan) error {
 		_, err := s.backend.Apply(ctx, p)
-		if p.MayCaptureClosed && errors.Is(err, errors.ErrUnsupported) {
-			_, err = s.backend.Apply(ctx, p.CapturingClosed())
-		}
 		return err
 	}
 }

@@ -25,10 +25,10 @@ type inbound struct {
 // BenchmarkBackends does, and then connections.
 func BenchmarkClosedPorts(b *testing.B) {
 	ways := []redirect.ClosedPorts{redirect.ClosedCapture, redirect.ClosedRefuse}
-	all, tellers := map[string]*inbound{}, hearing(b)
+	all := map[string]*inbound{}
 	inTurns := func(turns int, measure func(*inbound, subject, redirect.Plan)) {
 		for turn := range turns {
-			for _, s := range tellers {
+			for _, s := range subjects() {
 				for i := range ways {
 					config := conformance.Settings()[0].Config
 					config.ClosedPorts = ways[(turn+i)%len(ways)]
@@ -47,7 +47,7 @@ func BenchmarkClosedPorts(b *testing.B) {
 	inTurns(loadTurns, func(m *inbound, s subject, p redirect.Plan) { m.load(b, s, p) })
 	var table strings.Builder
 	fmt.Fprintf(&table, "median and [lowest to highest] of %d turns, of %d for apply\n%-24s %26s %26s %26s\n", loadTurns, applyTurns, "", "apply ms", "connect us", "connections/s")
-	for _, s := range tellers {
+	for _, s := range subjects() {
 		for _, way := range ways {
 			name := s.name + " " + way.String()
 			m := all[name]

@@ -22,7 +22,7 @@ import (
 // TestListenerComesAndGoes under rules that stay: it is heard at once, refused
 // at once when it is gone, and what is open lives on.
 func TestListenerComesAndGoes(t *testing.T) {
-	for _, s := range hearing(t) {
+	for _, s := range subjects() {
 		t.Run(s.name, func(t *testing.T) {
 			b := newGreeters(t)
 			stop := b.pod.Listen(t, "app", "[::]:7777")
@@ -49,7 +49,7 @@ func TestListenerComesAndGoes(t *testing.T) {
 // TestSamePortAgain has a caller come back from the port of a connection that
 // the proxy has ended, while sockets and connection tracking still remember it.
 func TestSamePortAgain(t *testing.T) {
-	for _, s := range hearing(t) {
+	for _, s := range subjects() {
 		t.Run(s.name, func(t *testing.T) {
 			b := &bed{sink: testnet.NewSink()}
 			b.node, b.pod = testnet.Pair(t)
@@ -69,16 +69,21 @@ func TestSamePortAgain(t *testing.T) {
 	}
 }
 
-// TestOtherNATGetsItsTurn for a port that no socket listens on.
+// TestOtherNATGetsItsTurn for a port that no socket listens on. Who decides
+// behind it finds the socket to which it led.
 func TestOtherNATGetsItsTurn(t *testing.T) {
-	for _, s := range hearing(t) {
+	for _, s := range subjects() {
 		t.Run(s.name, func(t *testing.T) {
 			b := newGreeters(t)
 			b.shell(t, `nft 'table ip published { chain in { type nat hook prerouting priority -90; tcp dport 7003 redirect to :7002; }; }'`)
 			b.pod.Listen(t, "app", "0.0.0.0:7002")
 			c := conformance.Settings()[0].Config
 			b.apply(t, s, c)
-			b.mustGreet(t, "7003", "app ")
+			led := "app "
+			if s.afterNAT {
+				led = "15006 "
+			}
+			b.mustGreet(t, "7003", led)
 			c.ClosedPorts = redirect.ClosedCapture
 			b.apply(t, s, c)
 			b.mustGreet(t, "7003", "15006 ")

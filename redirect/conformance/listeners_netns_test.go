@@ -62,7 +62,7 @@ func ears() []ear {
 // TestEars tries who is heard where. Nobody accepts at these sockets: what is
 // captured is the proxy's, and what is not is refused.
 func TestEars(t *testing.T) {
-	for _, s := range hearing(t) {
+	for _, s := range subjects() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBed(t)
@@ -82,7 +82,7 @@ func TestEars(t *testing.T) {
 
 // TestEarsThatShareAPort with SO_REUSEPORT are heard until the last is gone.
 func TestEarsThatShareAPort(t *testing.T) {
-	for _, s := range hearing(t) {
+	for _, s := range subjects() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBed(t)
@@ -104,7 +104,7 @@ func TestDatagramsNeedNoEar(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBed(t)
-			setting := s.able(t, conformance.Settings()[0])
+			setting := conformance.Settings()[0]
 			b.apply(t, s, setting.Config)
 			b.serve(t, conformance.Nowhere)
 			b.all(t, slices.DeleteFunc(setting.Cells(), func(c conformance.Cell) bool { return c.Transport != conformance.UDP }))

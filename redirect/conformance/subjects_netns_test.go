@@ -67,24 +67,18 @@ type subject struct {
 	backend redirect.Backend
 	// partial says that it may refuse a Config. The others must do them all.
 	partial bool
+	// afterNAT says that it decides when other rules of NAT have had their turn.
+	afterNAT bool
 }
 
 // subjects are held to the same matrix, faults and figures.
 func subjects() []subject {
 	return []subject{
-		{"nftables", nftables.Backend{}, false},
-		{"iptables-nft", iptables.Backend{Variant: iptables.NFT}, false},
-		{"iptables-legacy", iptables.Backend{Variant: iptables.Legacy}, false},
-		{"ebpf", ebpf.Backend{BPFFS: os.Getenv(bpffsEnv)}, true},
+		{"nftables", nftables.Backend{}, false, false},
+		{"iptables-nft", iptables.Backend{Variant: iptables.NFT}, false, false},
+		{"iptables-legacy", iptables.Backend{Variant: iptables.Legacy}, false, false},
+		{"ebpf", ebpf.Backend{BPFFS: os.Getenv(bpffsEnv)}, true, true},
 	}
-}
-
-// hearing are the subjects that can tell who listens.
-func hearing(t testing.TB) []subject {
-	t.Helper()
-	c := conformance.Settings()[0].Config
-	c.ClosedPorts = redirect.ClosedRefuse
-	return slices.DeleteFunc(subjects(), func(s subject) bool { return s.refuses(t, c) })
 }
 
 // refuses reports whether the backend says of a Config that it can't do it, in a
@@ -111,30 +105,10 @@ func (s subject) refuses(t testing.TB, c redirect.Config) bool {
 	return refused
 }
 
-// able is the setting as the backend can do it: where it can't tell who listens
-// and need not, with closed ports captured. It is nil where it can't do it so either.
-func (s subject) able(t testing.TB, wanted *conformance.Setting) *conformance.Setting {
-	t.Helper()
-	if !s.refuses(t, wanted.Config) {
-		return wanted
-	}
-	if !plan(t, wanted.Config).MayCaptureClosed {
-		return nil
-	}
-	if capturing := wanted.CapturingClosed(); !s.refuses(t, capturing.Config) {
-		return capturing
-	}
-	return nil
-}
-
-// changes are those of which the backend is able to do both sides.
+// changes are those of which the backend can do both sides.
 func (s subject) changes(t testing.TB) []conformance.Change {
 	t.Helper()
-	var out []conformance.Change
-	for _, c := range conformance.Changes() {
-		if c.Old, c.New = s.able(t, c.Old), s.able(t, c.New); c.Old != nil && c.New != nil {
-			out = append(out, c)
-		}
-	}
-	return out
+	return slices.DeleteFunc(conformance.Changes(), func(c conformance.Change) bool {
+		return s.refuses(t, c.Old.Config) || s.refuses(t, c.New.Config)
+	})
 }

@@ -32,7 +32,13 @@ func (pd *pod) compare(want policy) error {
 	if got.InboundPort != want.inboundPort {
 		return &redirect.Difference{Where: "inbound port", Want: fmt.Sprint(want.inboundPort), Got: fmt.Sprint(got.InboundPort)}
 	}
-	return pd.comparePolicy(got.Generation, want)
+	if asks := got.Asked != 0; asks != want.asks {
+		return &redirect.Difference{Where: "asking who listens", Want: fmt.Sprint(want.asks), Got: fmt.Sprint(asks)}
+	}
+	if err := pd.comparePolicy(got.Generation, want); err != nil || !want.asks {
+		return err
+	}
+	return pd.compareListeners(got.Asked)
 }
 
 func (pd *pod) comparePolicy(generation uint32, want policy) error {

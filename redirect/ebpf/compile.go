@@ -75,6 +75,7 @@ type placed struct {
 type compiler struct {
 	entries     []placed
 	inboundPort uint16
+	asks        bool
 }
 
 // chain places a chain's steps and returns the index of the first.
@@ -106,6 +107,7 @@ func (c *compiler) chain(f redirect.Family, chain redirect.Chain) (first uint16,
 // decision places one step for each condition. The last one has the action.
 func (c *compiler) decision(d decision, otherwise uint16) {
 	for i, cond := range d.conditions {
+		c.asks = c.asks || cond.field == fieldHeard
 		s := &step{Field: uint8(cond.field), Action: actionNext, Then: uint16(len(c.entries) + 1), Otherwise: otherwise}
 		if cond.negated {
 			s.Negated = 1
@@ -183,7 +185,7 @@ func (c *compiler) finish(h head) (policy, error) {
 	if len(c.entries) > 1<<16 {
 		return policy{}, fmt.Errorf("compile plan: %d entries, want %d at most", len(c.entries), 1<<16)
 	}
-	out := policy{inboundPort: c.inboundPort}
+	out := policy{inboundPort: c.inboundPort, asks: c.asks}
 	for _, e := range c.entries {
 		encoded, err := encode(e.value)
 		if err != nil {

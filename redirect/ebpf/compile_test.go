@@ -26,7 +26,7 @@ var update = flag.Bool("update", false, "write the golden file")
 func TestCompileGolden(t *testing.T) {
 	c := redirect.DefaultConfig()
 	c.ProxyUIDs, c.ProxyGIDs = []uint32{1337, 4001, 1338}, []uint32{1337}
-	c.IncludeInboundPorts.All, c.ClosedPorts = true, redirect.ClosedCapture
+	c.IncludeInboundPorts.All = true
 	c.IncludeOutboundCIDRs.Prefixes = prefixes("10.0.0.0/8", "fd00::/8")
 	c.ExcludeOutboundPorts = []contract.PortRange{{First: 9000, Last: 9010}}
 	c.OwnerGroups = []uint32{0, 1, 2, 7}
@@ -51,8 +51,6 @@ func TestRefuse(t *testing.T) {
 	for name, change := range map[string]func(*redirect.Config){
 		"eth1":         func(c *redirect.Config) { c.ExcludeInterfaces = []string{"eth1"} },
 		"drop-invalid": func(c *redirect.Config) { c.DropInvalid = true },
-		"listens":      func(c *redirect.Config) { c.ClosedPorts = redirect.ClosedRefuse },
-		"who listens":  func(c *redirect.Config) { c.ClosedPorts = redirect.ClosedAuto },
 	} {
 		c := redirect.DefaultConfig()
 		c.IncludeInboundPorts.All, c.ClosedPorts = true, redirect.ClosedCapture

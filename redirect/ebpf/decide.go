@@ -31,8 +31,6 @@ func unable(m redirect.Match) string {
 	switch {
 	case m.Invalid:
 		return "doesn't see packets, and so can't drop those that connection tracking can't place (without --drop-invalid it works)"
-	case m.Listened:
-		return "doesn't know yet who listens in a pod"
 	case m.Interface != "" && m.Interface != interfaceLoopback:
 		return "decides in connect(), before the kernel chooses an interface, and can't exclude " + m.Interface
 	default:
@@ -89,6 +87,9 @@ func conditions(m redirect.Match) []condition {
 	}
 	if len(m.NotGIDs) > 0 {
 		ask(fieldGID, true, numbers(m.NotGIDs...))
+	}
+	if m.Listened {
+		ask(fieldHeard, false, numbers(1))
 	}
 	if len(out) == 0 {
 		ask(fieldNothing, false, numbers(0))

@@ -106,7 +106,8 @@ func isDifference(err error) bool {
 	return errors.As(err, &d)
 }
 
-// held says how much is written on a node: pods, entries of policies, links.
+// held says how much is written on a node: pods, entries of policies, where
+// somebody listens, links.
 func held(t testing.TB, n Node) string {
 	t.Helper()
 	maps, err := openMaps(n.layout())
@@ -126,9 +127,15 @@ func held(t testing.TB, n Node) string {
 	for it := maps.policies.Iterate(); it.Next(&k, &e); {
 		entries++
 	}
+	var at ear
+	var h heard
+	ears := 0
+	for it := maps.listening.Iterate(); it.Next(&at, &h); {
+		ears++
+	}
 	links, err := os.ReadDir(n.layout().pods())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("%d pods, %d entries, %d links", pods, entries, len(links))
+	return fmt.Sprintf("%d pods, %d entries, %d ears, %d links", pods, entries, ears, len(links))
 }

@@ -38,7 +38,7 @@ func TestLoadIsIdempotent(t *testing.T) {
 			t.Errorf("status of %s: %+v", p.Name, p)
 		}
 	}
-	if len(s.Programs) != len(hooks()) || len(s.Maps) != 11 || len(s.Counters) != len(counterNames()) {
+	if len(s.Programs) != len(hooks()) || len(s.Maps) != 13 || len(s.Counters) != len(counterNames()) {
 		t.Errorf("status: %+v", s)
 	}
 }

@@ -51,6 +51,7 @@ func openMaps(l layout) (*podMaps, error) {
 		{programsMapPolicies, &m.policies},
 		{programsMapArriving, &m.arriving},
 		{programsMapLookups, &m.lookups},
+		{programsMapListening, &m.listening},
 	} {
 		opened, err := ebpf.LoadPinnedMap(filepath.Join(l.maps(), want.name), nil)
 		if err != nil {
@@ -71,12 +72,12 @@ func openError(l layout, err error) error {
 
 // podMaps are the maps that a pod's entries are written to.
 type podMaps struct {
-	pods, policies, arriving, lookups *ebpf.Map
+	pods, policies, arriving, lookups, listening *ebpf.Map
 }
 
 // Close gives up our handles; the pins keep the maps.
 func (m *podMaps) Close() {
-	for _, each := range []*ebpf.Map{m.pods, m.policies, m.arriving, m.lookups} {
+	for _, each := range []*ebpf.Map{m.pods, m.policies, m.arriving, m.lookups, m.listening} {
 		if each != nil {
 			_ = each.Close()
 		}

@@ -3,6 +3,7 @@
 package ebpf
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -65,9 +66,10 @@ func (pd *pod) apply(want policy) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	next := podValue{Generation: old.Generation + 1, InboundPort: want.inboundPort}
-	if next.Generation == 0 {
-		next.Generation = 1
+	next := podValue{Generation: max(old.Generation+1, 1), InboundPort: want.inboundPort}
+	if want.asks {
+		next.Asked = old.Asked.other()
+		next.Kept = next.Asked
 	}
 	if err := pd.write(next.Generation, want); err != nil {
 		return false, errors.Join(err, pd.erase(next.Generation))
@@ -80,33 +82,25 @@ func (pd *pod) apply(want policy) (changed bool, err error) {
 	}
 	time.Sleep(grace)
 	// And the one before, of an Apply that was killed here.
-	return true, errors.Join(pd.erase(old.Generation), pd.erase(old.Generation-1))
+	return true, errors.Join(pd.erase(old.Generation), pd.erase(old.Generation-1), pd.dropRolls(next.Asked))
 }
 
 // publish is the moment from which next holds. Listeners that were there before
 // are looked for ahead of it, so that none is missed.
 func (pd *pod) publish(old, next podValue) error {
-	if next.InboundPort != old.InboundPort {
-		announced := podValue{Generation: old.Generation, InboundPort: next.InboundPort}
-		if err := pd.set(announced); err != nil {
-			return err
-		}
+	if err := pd.startRoll(old, next.Asked); err != nil {
+		return err
+	}
+	announced := podValue{old.Generation, next.InboundPort, old.Asked, cmp.Or(next.Asked, old.Asked)}
+	if err := pd.set(announced); err != nil {
+		return err
 	}
 	if next.InboundPort != 0 {
-		if err := pd.findListeners(); err != nil {
+		if _, err := pd.findListeners(); err != nil {
 			return err
 		}
 	}
 	return pd.set(next)
-}
-
-// findListeners reads the pinned iterator, which goes through the sockets of the
-// reader's namespace.
-func (pd *pod) findListeners() error {
-	if _, err := os.ReadFile(pd.layout.link(programsProgShuntListeners)); err != nil {
-		return fmt.Errorf("look for listeners: %w", err)
-	}
-	return nil
 }
 
 // value returns what holds; the zero value where nothing does.
@@ -179,7 +173,7 @@ func (pd *pod) remove() error {
 	if err := pd.maps.pods.Delete(pd.cookie); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("remove pod: %w", hint(err))
 	}
-	if err := pd.detach(); err != nil {
+	if err := errors.Join(pd.dropRolls(0), pd.detach()); err != nil {
 		return err
 	}
 	// Beside the one that held, those that a killed Apply left: the next one, and

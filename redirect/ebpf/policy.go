@@ -49,11 +49,12 @@ const (
 	fieldPort
 	fieldUID
 	fieldGID
+	fieldHeard
 )
 
 // String returns the field's name in a difference.
 func (f field) String() string {
-	names := [...]string{"nothing", "inside the pod", "source", "destination", "port", "uid", "gid"}
+	names := [...]string{"nothing", "inside the pod", "source", "destination", "port", "uid", "gid", "heard"}
 	if int(f) < len(names) {
 		return names[f]
 	}
@@ -104,11 +105,12 @@ type entryKey struct {
 	Generation, Index uint32
 }
 
-// podValue says which policy holds. Generation 0 is none.
+// podValue says which policy holds. Generation 0 is none. Who listens is asked
+// of one roll; while another is taken, both are kept.
 type podValue struct {
 	Generation  uint32
 	InboundPort uint16
-	Reserved    uint16
+	Asked, Kept roll
 }
 
 // policy is what is written for one pod.
@@ -116,6 +118,7 @@ type policy struct {
 	entries     []entry
 	about       []placed // what each entry is, for people
 	inboundPort uint16
+	asks        bool // who listens
 }
 
 func wideOf(a netip.Addr) wide {

@@ -20,11 +20,13 @@ const (
 	programsMapCounters           = "counters"
 	programsMapHandshakes         = "handshakes"
 	programsMapListeners          = "listeners"
+	programsMapListening          = "listening"
 	programsMapLookups            = "lookups"
 	programsMapOrigins            = "origins"
 	programsMapPods               = "pods"
 	programsMapPolicies           = "policies"
 	programsMapRemovals           = "removals"
+	programsMapSeats              = "seats"
 	programsMapServices           = "services"
 	programsMapSlots              = "slots"
 	programsProgShuntConnect4     = "shunt_connect4"
@@ -101,11 +103,13 @@ type programsMapSpecs struct {
 	Counters   *ebpf.MapSpec `ebpf:"counters"`
 	Handshakes *ebpf.MapSpec `ebpf:"handshakes"`
 	Listeners  *ebpf.MapSpec `ebpf:"listeners"`
+	Listening  *ebpf.MapSpec `ebpf:"listening"`
 	Lookups    *ebpf.MapSpec `ebpf:"lookups"`
 	Origins    *ebpf.MapSpec `ebpf:"origins"`
 	Pods       *ebpf.MapSpec `ebpf:"pods"`
 	Policies   *ebpf.MapSpec `ebpf:"policies"`
 	Removals   *ebpf.MapSpec `ebpf:"removals"`
+	Seats      *ebpf.MapSpec `ebpf:"seats"`
 	Services   *ebpf.MapSpec `ebpf:"services"`
 	Slots      *ebpf.MapSpec `ebpf:"slots"`
 }
@@ -140,11 +144,13 @@ type programsMaps struct {
 	Counters   *ebpf.Map `ebpf:"counters"`
 	Handshakes *ebpf.Map `ebpf:"handshakes"`
 	Listeners  *ebpf.Map `ebpf:"listeners"`
+	Listening  *ebpf.Map `ebpf:"listening"`
 	Lookups    *ebpf.Map `ebpf:"lookups"`
 	Origins    *ebpf.Map `ebpf:"origins"`
 	Pods       *ebpf.Map `ebpf:"pods"`
 	Policies   *ebpf.Map `ebpf:"policies"`
 	Removals   *ebpf.Map `ebpf:"removals"`
+	Seats      *ebpf.Map `ebpf:"seats"`
 	Services   *ebpf.Map `ebpf:"services"`
 	Slots      *ebpf.Map `ebpf:"slots"`
 }
@@ -155,11 +161,13 @@ func (m *programsMaps) Close() error {
 		m.Counters,
 		m.Handshakes,
 		m.Listeners,
+		m.Listening,
 		m.Lookups,
 		m.Origins,
 		m.Pods,
 		m.Policies,
 		m.Removals,
+		m.Seats,
 		m.Services,
 		m.Slots,
 	)

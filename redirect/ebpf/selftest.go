@@ -39,7 +39,6 @@ func (n Node) SelfTest(ctx context.Context) error {
 	defer cancel()
 	config := redirect.DefaultConfig()
 	config.IncludeInboundPorts.All, config.IncludeOutboundCIDRs.All = true, true
-	config.ClosedPorts = redirect.ClosedCapture
 	plan, err := redirect.NewPlan(config)
 	if err != nil {
 		return fmt.Errorf("test node: %w", err)
@@ -54,7 +53,8 @@ func (n Node) SelfTest(ctx context.Context) error {
 	if err == nil {
 		err = errors.Join(
 			wrap("outbound", tryCapture(ctx, pod, pod, contract.PortOutbound, selfTestOutside, originalDestination)),
-			wrap("inbound", tryCapture(ctx, outside, pod, contract.PortInbound, selfTestPod, ownAddress)),
+			wrap("inbound, while nobody listens", tryClosed(ctx, outside, selfTestPod)),
+			wrap("inbound", tryInbound(ctx, outside, pod)),
 		)
 	}
 	err = errors.Join(err, pod.do(func() error { return Backend{n.BPFFS}.Remove(context.WithoutCancel(ctx)) }))
@@ -71,31 +71,60 @@ func wrap(direction string, err error) error {
 	return nil
 }
 
-// tryCapture dials from one room, and expects the proxy's port of the other to
-// be told where the connection was going.
-func tryCapture(ctx context.Context, from, at *room, port int, to netip.Prefix, ask func(*net.TCPConn) (netip.AddrPort, error)) error {
-	config := net.ListenConfig{}
-	config.SetMultipathTCP(false) // as the proxy does
-	var l net.Listener
-	err := at.do(func() (err error) {
-		l, err = config.Listen(ctx, "tcp", ":"+strconv.Itoa(port))
-		return err
-	})
+// tryClosed dials a port on which nobody listens.
+func tryClosed(ctx context.Context, from *room, at netip.Prefix) error {
+	c, err := dial(ctx, from, at)
+	if errors.Is(err, unix.ECONNREFUSED) {
+		return nil
+	}
+	if err == nil {
+		err = errors.Join(errors.New("the proxy has it, want it refused"), c.Close())
+	}
+	return err
+}
+
+// tryInbound has somebody listen who is to be called by way of the proxy alone.
+func tryInbound(ctx context.Context, from, at *room) error {
+	l, err := listen(ctx, at, selfTestPort)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	want := netip.AddrPortFrom(to.Addr(), selfTestPort)
-	var c net.Conn
-	err = from.do(func() (err error) {
-		c, err = (&net.Dialer{Timeout: selfTestTime}).DialContext(ctx, "tcp", want.String())
+	return tryCapture(ctx, from, at, contract.PortInbound, selfTestPod, ownAddress)
+}
+
+// tryCapture dials from one room, and expects the proxy's port of the other to
+// be told where the connection was going.
+func tryCapture(ctx context.Context, from, at *room, port int, to netip.Prefix, ask func(*net.TCPConn) (netip.AddrPort, error)) error {
+	l, err := listen(ctx, at, port)
+	if err != nil {
 		return err
-	})
+	}
+	defer l.Close()
+	c, err := dial(ctx, from, to)
 	if err != nil {
 		return fmt.Errorf("%w (it was not captured; is this process below the control group?)", err)
 	}
 	defer c.Close()
-	return expect(l.(*net.TCPListener), want, ask)
+	return expect(l.(*net.TCPListener), netip.AddrPortFrom(to.Addr(), selfTestPort), ask)
+}
+
+func listen(ctx context.Context, at *room, port int) (l net.Listener, err error) {
+	config := net.ListenConfig{}
+	config.SetMultipathTCP(false) // as the proxy does
+	err = at.do(func() (err error) {
+		l, err = config.Listen(ctx, "tcp", ":"+strconv.Itoa(port))
+		return err
+	})
+	return l, err
+}
+
+func dial(ctx context.Context, from *room, to netip.Prefix) (c net.Conn, err error) {
+	err = from.do(func() (err error) {
+		c, err = (&net.Dialer{Timeout: selfTestTime}).DialContext(ctx, "tcp", netip.AddrPortFrom(to.Addr(), selfTestPort).String())
+		return err
+	})
+	return c, err
 }
 
 // expect accepts one connection and compares what it says of its destination.

@@ -55,6 +55,7 @@ func counterNames() []string {
 		"refused_no_endpoint", // connected to a service without any
 		"destroyed",           // connections that were ended, since their endpoint is gone
 		"stayed",              // connections that should have been, and could not be
+		"uncounted_listeners", // no room to count them: until they end, closed ports of their pod are captured
 	}
 }
 

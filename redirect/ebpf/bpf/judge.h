@@ -23,6 +23,7 @@ struct flow {
 /* What becomes of it. */
 struct verdict {
 	__u8 action; /* ACTION_PASS, _CAPTURE or _REFUSE */
+	__u8 closed; /* it was asked whether somebody listens, and nobody does */
 	__u16 port;
 };
 
@@ -129,6 +130,7 @@ static __attribute__((noinline)) int judge_chain(struct policy *p, __u32 at, str
 			v->port = s->port;
 			return 0;
 		}
+		v->closed |= s->field == FIELD_HEARD && !holds;
 		at = holds ? s->then : s->otherwise;
 	}
 	count(REFUSED_POLICY);

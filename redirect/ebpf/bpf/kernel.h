@@ -37,6 +37,9 @@ enum map_flag {
 	NO_PREALLOC = 1 << 0,
 };
 
+/* Of an update: the key must be new. */
+enum { NO_EXIST = 1 };
+
 enum {
 	AF_INET = 2,
 	AF_INET6 = 10,
@@ -48,8 +51,11 @@ enum {
 	SO_ORIGINAL_DST = 80, /* IP6T_SO_ORIGINAL_DST too */
 	IPPROTO_TCP = 6,
 	TCP_CLOSE = 7,
+	SOL_TCP = 6,
+	TCP_BPF_SOCK_OPS_CB_FLAGS = 1008, /* Linux 6.12 */
 	TCP_LISTEN = 10,
 	LOOPBACK_INDEX = 1,
+	EEXIST = 17,
 	ENETUNREACH = 101,
 	ECONNREFUSED = 111,
 };
@@ -64,8 +70,11 @@ enum { SK_DROP = 0, SK_PASS = 1 };
 enum {
 	ON_CONNECT = 3,  /* BPF_SOCK_OPS_TCP_CONNECT_CB: before the SYN */
 	ON_ACCEPT = 5,   /* BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB */
+	ON_STATE = 10,   /* BPF_SOCK_OPS_STATE_CB: from args[0], for sockets with the flag below */
 	ON_LISTEN = 11,  /* BPF_SOCK_OPS_TCP_LISTEN_CB */
 };
+
+enum { TELL_STATE = 1 << 2 }; /* BPF_SOCK_OPS_STATE_CB_FLAG */
 
 struct bpf_sock {
 	__u32 bound_dev_if;
@@ -102,7 +111,11 @@ struct bpf_sock_ops {
 	__u32 local_ip6[4];
 	__u32 remote_port; /* network byte order, in the upper half */
 	__u32 local_port;  /* host byte order */
-	__u32 measured[24];
+	__u32 is_fullsock;
+	__u32 window;
+	__u32 round_trip;
+	__u32 bpf_sock_ops_cb_flags;
+	__u32 measured[20];
 	__u64 received_and_acked[2];
 	struct bpf_sock *sk __attribute__((aligned(8)));
 };
@@ -128,6 +141,7 @@ struct bpf_sk_lookup {
 	__u32 local_ip4;
 	__u32 local_ip6[4];
 	__u32 local_port; /* host byte order */
+	__u32 ingress_ifindex; /* Linux 5.17 */
 };
 
 struct sockaddr_in {
@@ -145,6 +159,10 @@ struct sockaddr_in6 {
 	__u32 sin6_scope_id;
 };
 
+struct bpf_spin_lock {
+	__u32 val;
+};
+
 /* Helpers, by number (enum bpf_func_id). */
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
@@ -152,9 +170,12 @@ static long (*bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static __u32 (*bpf_get_prandom_u32)(void) = (void *)7;
 static __u64 (*bpf_get_socket_cookie)(void *sk) = (void *)46;
 static long (*bpf_setsockopt)(void *ctx, int level, int optname, void *optval, int optlen) = (void *)49;
+static long (*bpf_sock_ops_cb_flags_set)(struct bpf_sock_ops *ctx, int flags) = (void *)59;
 static long (*bpf_bind)(struct bpf_sock_addr *ctx, void *addr, int size) = (void *)64;
 static long (*bpf_sock_hash_update)(struct bpf_sock_ops *ctx, void *map, void *key, __u64 flags) = (void *)70;
 static long (*bpf_sk_release)(void *sk) = (void *)86;
+static long (*bpf_spin_lock)(struct bpf_spin_lock *lock) = (void *)93;
+static long (*bpf_spin_unlock)(struct bpf_spin_lock *lock) = (void *)94;
 static void *(*bpf_sk_storage_get)(void *map, void *sk, void *value, __u64 flags) = (void *)107;
 static long (*bpf_sk_storage_delete)(void *map, void *sk) = (void *)108;
 static __u64 (*bpf_get_netns_cookie)(void *ctx) = (void *)122;
@@ -227,7 +248,8 @@ struct sock_common {
 	__u16 skc_num;
 	__u16 skc_family;
 	volatile __u8 skc_state;
-	int skc_bound_dev_if;
+	__u8 skc_ipv6only : 1;
+	__s32 skc_bound_dev_if;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -243,6 +265,10 @@ struct inet_connection_sock {
 };
 
 struct tcp_sock {
+	__u8 bpf_sock_ops_cb_flags;
+};
+
+struct seq_file {
 	int unused;
 };
 
@@ -261,6 +287,10 @@ struct bpf_iter__tcp {
 	struct sock_common *sk_common;
 };
 
+struct bpf_sk_lookup___told {
+	__u32 ingress_ifindex;
+};
+
 enum bpf_func_id {
 	BPF_FUNC_set_retval = 187,
 };
@@ -269,3 +299,18 @@ enum bpf_func_id {
 
 /* Functions of the kernel that are found by name. */
 extern int bpf_sock_destroy(struct sock_common *sk) SEC(".ksyms"); /* Linux 6.5 */
+
+/* What can be asked of a member (enum bpf_field_info_kind). */
+enum { AT_BYTE = 0, EXISTS = 2, SHIFT_LEFT = 4, SHIFT_RIGHT = 5 };
+
+/* A member of one bit, of a byte: where that is, the loader knows. */
+#define FLAG(struct_, member) \
+	((__u64)*((const __u8 *)(struct_) + __builtin_preserve_field_info((struct_)->member, AT_BYTE)) \
+		 << __builtin_preserve_field_info((struct_)->member, SHIFT_LEFT) >> \
+	 __builtin_preserve_field_info((struct_)->member, SHIFT_RIGHT))
+
+/* Whether a connection that arrives tells on which interface: since Linux 5.17. */
+INLINE int tells_device(void)
+{
+	return __builtin_preserve_field_info(((struct bpf_sk_lookup___told *)0)->ingress_ifindex, EXISTS);
+}

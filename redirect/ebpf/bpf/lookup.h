@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "judge.h"
+#include "listening.h"
 
 INLINE void *listener_of(__u64 netns, __u16 port, __u16 family)
 {
@@ -40,7 +40,8 @@ int shunt_lookup(struct bpf_sk_lookup *ctx)
 	__u32 first = 0;
 	__u64 *cookie = bpf_map_lookup_elem(&arriving, &first);
 	__u64 netns = cookie ? *cookie : 0;
-	struct policy p = {.netns = netns, .generation = pod_of(netns).generation};
+	struct pod pod = pod_of(netns);
+	struct policy p = {.netns = netns, .generation = pod.generation};
 	struct verdict v = {.action = ACTION_PASS};
 	struct flow f = {};
 	struct head *h;
@@ -66,10 +67,13 @@ int shunt_lookup(struct bpf_sk_lookup *ctx)
 	 * address it is that which has the address. */
 	if (is_own(&p, h, &f.field[FIELD_SOURCE]) || (f.field[FIELD_SOURCE].high == f.field[FIELD_DEST].high && f.field[FIELD_SOURCE].low == f.field[FIELD_DEST].low))
 		return SK_PASS;
+	if (pod.asked)
+		f.field[FIELD_HEARD].low = is_heard(netns, pod.asked, &f, tells_device() ? READ(ctx->ingress_ifindex) : 0);
 	judge_chain(&p, h->chain[ipv4 ? CHAIN_IN4 : CHAIN_IN6], &f, &v);
 	if (v.action == ACTION_REFUSE)
 		return SK_DROP;
+	/* Who begins to listen at this moment is not reached past the proxy. */
 	if (v.action == ACTION_PASS)
-		return SK_PASS;
+		return v.closed ? SK_DROP : SK_PASS;
 	return assign(ctx, netns, v.port, ipv4);
 }

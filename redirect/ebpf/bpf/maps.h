@@ -57,9 +57,10 @@ struct step {
 };
 
 /*
- * FIELD_NOTHING is always 0. FIELD_INSIDE is 1 where both ends are in the pod.
+ * FIELD_NOTHING is always 0. FIELD_INSIDE is 1 where both ends are in the pod,
+ * and FIELD_HEARD where a socket of the pod would take what arrives.
  */
-enum { FIELD_NOTHING, FIELD_INSIDE, FIELD_SOURCE, FIELD_DEST, FIELD_PORT, FIELD_UID, FIELD_GID, FIELDS = 8 };
+enum { FIELD_NOTHING, FIELD_INSIDE, FIELD_SOURCE, FIELD_DEST, FIELD_PORT, FIELD_UID, FIELD_GID, FIELD_HEARD, FIELDS };
 
 enum { ACTION_NEXT, ACTION_PASS, ACTION_CAPTURE, ACTION_REFUSE };
 
@@ -81,7 +82,8 @@ struct {
 struct pod {
 	__u32 generation;   /* of the policy that holds; 0 is none: all is left alone */
 	__u16 inbound_port; /* of the proxy, whose listeners are kept; 0 where nothing that arrives is captured */
-	__u16 reserved;
+	__u8 asked;         /* roll 1 or 2 of those who listen; 0 where the policy doesn't ask */
+	__u8 kept;          /* the same roll, or a second one that is about to take its place */
 } __attribute__((aligned(8)));
 
 /* By the cookie of the network namespace. What is not here is left alone. */
@@ -173,6 +175,7 @@ enum counter {
 	REFUSED_NO_ENDPOINT,
 	DESTROYED,
 	STAYED,
+	UNCOUNTED_LISTENER,
 };
 
 #define MAX_COUNTERS 64 /* so that another one is no other layout */

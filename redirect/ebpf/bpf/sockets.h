@@ -2,12 +2,11 @@
 
 /*
  * What sockets know of themselves: the proxy's end learns where the client was
- * going, the proxy's listeners are kept, and questions are answered as if nothing
- * had been redirected.
+ * going, and questions are answered as if nothing had been redirected.
  */
 #pragma once
 
-#include "maps.h"
+#include "listeners.h"
 
 enum { LOCAL, REMOTE };
 
@@ -74,56 +73,31 @@ INLINE void on_accept(struct bpf_sock_ops *ctx, __u64 netns, struct bpf_sock *sk
 	bpf_map_delete_elem(&handshakes, &h);
 }
 
-INLINE void on_listen(struct bpf_sock_ops *ctx, __u64 netns, __u16 inbound_port)
-{
-	struct listener l = {.netns = netns};
-
-	l.port = (__u16)READ(ctx->local_port);
-	l.family = (__u16)READ(ctx->family);
-	if (l.port == inbound_port && bpf_sock_hash_update(ctx, &listeners, &l, 0))
-		count(LOST_LISTENER);
-}
-
 SEC("sockops")
 int shunt_sockops(struct bpf_sock_ops *ctx)
 {
 	__u32 op = READ(ctx->op);
 	struct bpf_sock *sk = ctx->sk;
-	struct pod *pod;
 	__u64 netns;
 
-	if (op != ON_CONNECT && op != ON_ACCEPT && op != ON_LISTEN)
+	if (!sk || (op != ON_CONNECT && op != ON_ACCEPT && op != ON_LISTEN && op != ON_STATE))
 		return 1;
+	if (op == ON_STATE) {
+		on_state(ctx, sk);
+		return 1;
+	}
 	netns = bpf_get_netns_cookie(ctx);
-	pod = bpf_map_lookup_elem(&pods, &netns);
-	if (!pod || !sk)
+	if (!bpf_map_lookup_elem(&pods, &netns))
 		return 1;
-	if (op == ON_CONNECT)
+	if (op == ON_CONNECT) {
 		on_connect(ctx, netns, sk);
-	else if (op == ON_ACCEPT)
+	} else if (op == ON_ACCEPT) {
+		dont_tell(ctx, pod_of(netns));
 		on_accept(ctx, netns, sk);
-	else
-		on_listen(ctx, netns, pod->inbound_port);
+	} else {
+		on_listen(ctx, netns, pod_of(netns), sk);
+	}
 	return 1;
-}
-
-/* Listeners that were there before: reading the pinned iterator in a namespace finds them. */
-SEC("iter/tcp")
-int shunt_listeners(struct bpf_iter__tcp *ctx)
-{
-	struct sock_common *sk = ctx->sk_common;
-	struct listener l = {};
-	struct pod *pod;
-
-	if (!sk || sk->skc_state != TCP_LISTEN)
-		return 0;
-	l.netns = sk->skc_net.net->net_cookie;
-	l.port = sk->skc_num;
-	l.family = sk->skc_family;
-	pod = bpf_map_lookup_elem(&pods, &l.netns);
-	if (pod && l.port == pod->inbound_port && bpf_map_update_elem(&listeners, &l, sk, 0))
-		count(LOST_LISTENER);
-	return 0;
 }
 
 /* SO_ORIGINAL_DST of what the proxy has accepted, as connection tracking would answer. */
