@@ -103,3 +103,23 @@ func testRemovedEndpoint(t *testing.T, s shop) {
 		t.Errorf("table after all: %s, want %s", got, emptyTable)
 	}
 }
+
+// TestConnectionsOfAFreePodStay are those of one that is captured no more: its
+// namespace is nobody's to enter.
+func TestConnectionsOfAFreePodStay(t *testing.T) {
+	s := newShop(t)
+	s.serve(t)
+	s.balance(t, Balanced{Changed: 1}, service(testnet.ServiceV4+":80", firstV4))
+	c := s.open(t, testnet.ServiceV4+":80", firstV4)
+	remove(t, s.Node, s.pod)
+	s.balance(t, Balanced{Changed: 1, Stayed: 1}, service(testnet.ServiceV4+":80", secondV4))
+	if err := echo(c); err != nil {
+		t.Error(err)
+	}
+	if got := s.counted(t, "stayed"); got != 1 {
+		t.Errorf("stayed: %d, want 1", got)
+	}
+	if got, want := s.table(t), "1 services, 1 slots, 0 removals"; got != want {
+		t.Errorf("table: %s, want %s", got, want)
+	}
+}

@@ -118,9 +118,9 @@ func (n Node) end(m *balanceMaps, all []doomed, done *Balanced) (stayed int, err
 
 // endHere ends those of the calling thread's namespace.
 func (n Node) endHere(m *balanceMaps, all []doomed) (ended int, err error) {
-	bytes, err := os.ReadFile(n.layout().link(programsProgShuntDestroy))
+	oneEach, err := os.ReadFile(n.layout().link(programsProgShuntDestroy))
 	if err == nil {
-		return len(bytes), nil // the program has counted them
+		return len(oneEach), nil // the program has counted them
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("run %s: %w", programsProgShuntDestroy, err)

@@ -52,15 +52,17 @@ func (n Node) facilities() []facility {
 		{"sk_lookup programs (Linux 5.9)", func() error { return features.HaveProgramType(ebpf.SkLookup) }},
 		{"socket storage in sockops programs (Linux 5.8)", helper(ebpf.SockOps, asm.FnSkStorageGet)},
 		{"maps of sockets (Linux 4.18)", func() error { return features.HaveMapType(ebpf.SockHash) }},
-		{"iterators over TCP sockets (Linux 5.9)", iterators},
+		{"iterators over TCP sockets and what is kept on them (Linux 5.9)", iterators},
 	}
 }
 
-// iterators looks for what such a program is handed.
+// iterators looks for what such programs are handed.
 func iterators() error {
 	kernel, err := btf.LoadKernelSpec()
-	if err == nil {
-		_, err = kernel.AnyTypeByName("bpf_iter__tcp")
+	for _, name := range []string{"bpf_iter__tcp", "bpf_iter__bpf_sk_storage_map"} {
+		if err == nil {
+			_, err = kernel.AnyTypeByName(name)
+		}
 	}
 	return err
 }
