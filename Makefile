@@ -98,8 +98,9 @@ bench: ## Compare with haproxy, nginx, Envoy and others on this machine; 15 min
 	@$(GO) build -C test/bench -o ../../$(BIN)/bench . && exec $(BIN)/bench -source test/bench $(BENCHFLAGS)
 
 .PHONY: bench-redirect
-bench-redirect: ## Compare the ways to steer a pod, in real network namespaces; 2 min; needs root
-	@scripts/netns.sh -run '^$$' -bench '^Benchmark(Backends|ClosedPorts)$$' -benchtime 1x ./redirect/conformance
+bench-redirect: ## Compare the ways to steer a pod, in real network namespaces; 4 min; needs root
+	@CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/proxy ./cmd/proxy && SHUNT_PROXY_BINARY=$(CURDIR)/$(BIN)/proxy \
+		scripts/netns.sh -run '^$$' -bench '^Benchmark(Backends|ClosedPorts|Balance)$$' -benchtime 1x ./redirect/conformance ./redirect/ebpf
 
 .PHONY: test
 test: unit race fuzz conformance test-netns e2e ## Everything

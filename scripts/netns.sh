@@ -27,7 +27,7 @@ CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$SHUNT_CNI_BINARY" ./cmd/c
 # and run as root.
 run=()
 if ((EUID != 0)); then
-  run=(-exec "sudo --preserve-env=SHUNT_SKIP,SHUNT_KILLS,SHUNT_FIGURES,SHUNT_REDIRECT_BINARY,SHUNT_CNI_BINARY")
+  run=(-exec "sudo --preserve-env=SHUNT_SKIP,SHUNT_KILLS,SHUNT_FIGURES,SHUNT_REDIRECT_BINARY,SHUNT_CNI_BINARY,SHUNT_PROXY_BINARY")
 fi
 if (($# == 0)); then
   mapfile -t packages < <(git grep -lE '^//go:build .*\bnetns\b' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')

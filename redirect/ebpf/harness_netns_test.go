@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 	if bpffs := os.Getenv(applyEnv); bpffs != "" {
 		os.Exit(applyMain(bpffs))
 	}
+	if to := os.Getenv(relayEnv); to != "" {
+		fmt.Fprintln(os.Stderr, relayMain(to))
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 
