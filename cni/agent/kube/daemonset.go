@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,6 +27,9 @@ type DaemonSet struct {
 	reader Reader
 	log    *slog.Logger
 	store  *store[daemonSet]
+
+	mu   sync.Mutex
+	last string // that Uninstall has returned
 }
 
 // NewDaemonSet returns one of which nothing is known yet; Run follows it.
@@ -45,10 +49,15 @@ func (d *DaemonSet) Run(ctx context.Context) error {
 func (d *DaemonSet) Changed() <-chan struct{} { return d.store.changed }
 
 // Uninstall returns what the annotation shunt.dev/uninstall asks for: "" for
-// nothing, which it also is while the DaemonSet is unknown or gone.
+// nothing, which it also is while the DaemonSet is unknown. Of one that has gone
+// the last word holds: its agents have a moment left, and must not install again.
 func (d *DaemonSet) Uninstall() string {
-	set, _ := d.store.get(contract.NodeDaemonSet)
-	return set.uninstall
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if set, is := d.store.get(contract.NodeDaemonSet); is {
+		d.last = set.uninstall
+	}
+	return d.last
 }
 
 // Gone asks the API server whether the DaemonSet is gone or being deleted. An

@@ -329,6 +329,19 @@ func TestDaemonSet(t *testing.T) {
 		if gone() != "true false" {
 			t.Errorf("being deleted: gone %s", gone())
 		}
+		uid := set.UID
+		set.UID = ""
+		a.set(set)
+		synctest.Wait()
+		if d.Uninstall() != contract.UninstallRules || gone() != "true false" {
+			t.Errorf("gone: wish %q, want the last word; gone %s", d.Uninstall(), gone())
+		}
+		set.UID, set.Annotations, set.DeletionTimestamp = uid, nil, nil
+		a.set(set)
+		synctest.Wait()
+		if d.Uninstall() != "" {
+			t.Errorf("there again: wish %q", d.Uninstall())
+		}
 		a.leave(true)
 		if gone() != "false true" {
 			t.Errorf("API server away: gone %s", gone())
