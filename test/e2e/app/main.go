@@ -24,7 +24,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("name a command: judge, serve, sleep, last, grpc, http, tcp, watch, nats, etcd, load")
+		return fmt.Errorf("name a command: judge, serve, sleep, last, grpc, http, tcp, hold, watch, nats, etcd, load")
 	}
 	switch verb, rest := args[0], args[1:]; verb {
 	case "judge":
@@ -44,6 +44,8 @@ func run(ctx context.Context, args []string) error {
 		return getHTTP(ctx, rest)
 	case "tcp":
 		return callTCP(ctx, rest)
+	case "hold":
+		return hold(ctx, rest)
 	case "watch":
 		return watch(ctx, rest)
 	case "nats":
