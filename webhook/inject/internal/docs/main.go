@@ -58,7 +58,8 @@ believes to be left alone.
 
 Two more are in another place: the label ` + "`shunt.dev/inject`" + ` (` + "`enabled`, `disabled`" + `) says whether a pod gets the proxy, and
 the webhook writes what it did into ` + "`shunt.dev/status`" + `. As an annotation, ` + "`shunt.dev/inject: disabled`" + ` keeps the proxy away
-too; ` + "`enabled`" + ` can't bring it, since the API server calls the webhook by labels alone.
+too; ` + "`enabled`" + ` can't bring it, since the API server calls the webhook by labels alone. On a Service there is one,
+` + "`shunt.dev/balance`" + ` (docs/connect-balancing.md).
 
 A container of your own named ` + "`shunt-proxy`" + ` is merged with the proxy's, field by field, and yours win: an image of ` + "`auto`" + `
 means ours. It must not change uid and gid, by which the redirection knows the proxy's traffic.
