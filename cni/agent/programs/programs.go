@@ -164,8 +164,10 @@ func (p *Programs) turn(ctx context.Context, m Mode) error {
 const unknown = -1
 
 func (p *Programs) act(ctx context.Context, n node, m Mode, pods int) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
 	}
 	todo := decide(m, p.tests, pods)
 	if todo == repair {
