@@ -7,16 +7,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"strings"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/internal/xdsapi"
@@ -29,17 +22,11 @@ const (
 	maxPause = 15 * time.Second
 	// steady is how long a stream must live for the next attempt to be an early
 	// one: discovery may let us in and then refuse what we ask for.
-	steady = 5 * time.Second
-	// A control plane's node that died says nothing; these notice it within 20 s.
-	pingEvery   = 10 * time.Second
-	pingTimeout = 10 * time.Second
-	dialTimeout = 5 * time.Second
-	bufferSize  = 4 << 10 // grpc's default is 32 KiB, twice
-	// maxMessage bounds a response; discovery keeps them below 32 KiB, but for a
-	// port with more than a thousand endpoints.
-	maxMessage = 1 << 20
-	maxToken   = 16 << 10
-	maxDetail  = 1 << 10 // of what we refuse, in words
+	steady    = 5 * time.Second
+	maxToken  = 16 << 10
+	maxDetail = 1 << 10 // of what we refuse, in words
+	// invalidArgument is gRPC's code for what was sent and can't be used.
+	invalidArgument = 3
 )
 
 // listen keeps a stream until ctx ends.
@@ -66,30 +53,33 @@ func (f *Feed) listen(ctx context.Context) {
 	}
 }
 
-// session is one connection and its stream; its end is an error. It makes a new
-// connection each time: the address is a Service's, and another replica may
-// answer.
+// session is one connection and its stream; its end is an error.
 func (f *Feed) session(parent context.Context) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
-	conn, err := f.dial(ctx)
+	config, err := f.trust(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
 	token, err := readToken(f.options.TokenFile)
 	if err != nil {
 		return err
 	}
-	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
-	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, xdsapi.DeltaMethod)
+	c, err := f.open(ctx, token, config, f.question())
 	if err != nil {
-		return fmt.Errorf("open stream: %w", err)
+		return err
 	}
-	return f.converse(stream)
+	defer c.close()
+	for {
+		var r xdsapi.DeltaDiscoveryResponse
+		if err := c.receive(&r); err != nil {
+			return err
+		}
+		_ = c.send(f.take(&r)) // why it can't be sent, receiving tells
+	}
 }
 
-func (f *Feed) dial(ctx context.Context) (*grpc.ClientConn, error) {
+func (f *Feed) trust(ctx context.Context) (*tls.Config, error) {
 	pem, err := f.options.Roots(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read CA of discovery: %w", err)
@@ -98,45 +88,18 @@ func (f *Feed) dial(ctx context.Context) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialer := net.Dialer{Timeout: dialTimeout}
-	conn, err := grpc.NewClient("passthrough:///"+f.options.Address,
-		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: f.host, MinVersion: tls.VersionTLS13})),
-		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", addr)
-		}),
-		grpc.WithNoProxy(),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithIdleTimeout(0),
-		grpc.WithReadBufferSize(bufferSize),
-		grpc.WithWriteBufferSize(bufferSize),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("prepare connection: %w", err)
-	}
-	return conn, nil
+	return &tls.Config{RootCAs: roots, ServerName: f.host, MinVersion: tls.VersionTLS13}, nil
 }
 
-// converse asks for everything, and answers what comes, until the stream ends.
-func (f *Feed) converse(stream grpc.ClientStream) error {
+// question asks for everything but what is known already.
+func (f *Feed) question() *xdsapi.DeltaDiscoveryRequest {
 	f.mu.Lock()
-	versions := f.table.versions()
-	f.mu.Unlock()
-	next := &xdsapi.DeltaDiscoveryRequest{
+	defer f.mu.Unlock()
+	return &xdsapi.DeltaDiscoveryRequest{
 		Node:                    &xdsapi.Node{Id: f.options.Node, UserAgentName: contract.NodeDaemonSet},
 		TypeUrl:                 contract.TypeBalanced,
 		ResourceNamesSubscribe:  []string{contract.Wildcard},
-		InitialResourceVersions: versions,
-	}
-	for {
-		// An error of sending is io.EOF; why, receiving tells.
-		_ = stream.SendMsg(next)
-		var r xdsapi.DeltaDiscoveryResponse
-		if err := stream.RecvMsg(&r); err != nil {
-			return fmt.Errorf("receive: %w", err)
-		}
-		next = f.take(&r)
+		InitialResourceVersions: f.table.versions(),
 	}
 }
 
@@ -155,7 +118,7 @@ func (f *Feed) take(r *xdsapi.DeltaDiscoveryResponse) *xdsapi.DeltaDiscoveryRequ
 		text := err.Error()
 		f.options.Log.Warn("leave services to the proxy", "err", text[:min(len(text), maxDetail)])
 		f.options.Metrics.refusals.Inc()
-		answer.ErrorDetail = &xdsapi.Status{Code: int32(codes.InvalidArgument), Message: strings.ToValidUTF8(text[:min(len(text), maxDetail)], "")}
+		answer.ErrorDetail = &xdsapi.Status{Code: invalidArgument, Message: strings.ToValidUTF8(text[:min(len(text), maxDetail)], "")}
 	}
 	return answer
 }
