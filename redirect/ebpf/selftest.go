@@ -28,7 +28,8 @@ var (
 	selfTestOutside = netip.MustParsePrefix("192.0.2.1/24")
 )
 
-const selfTestPort = 80
+// selfTestPort is one that may be listened at without CAP_NET_BIND_SERVICE.
+const selfTestPort = 8080
 
 // SelfTest captures a connection in each direction in namespaces of its own, and
 // takes them away again. It says whether programs that loaded also do their work
