@@ -223,11 +223,6 @@ func (n *bpfNode) pinned() (names []string) {
 func TestEBPF(t *testing.T) {
 	n := newBPFNode(t)
 	n.begin()
-	podtest.Figure(t, "ebpf.agent_rss_mib", fmt.Sprintf("%.1f", float64(n.memory("VmRSS"))/mib), "MiB")
-	podtest.Figure(t, "ebpf.agent_worst_rss_mib", fmt.Sprintf("%.1f", float64(n.memory("VmHWM"))/mib), "MiB")
-	if rss := n.memory("VmRSS"); rss > maxRSS {
-		t.Errorf("%d bytes are resident, at most %d are wanted", rss, maxRSS)
-	}
 	missed := n.pod(1)
 	n.api.set(t, uid(1), true)
 	n.within(4*time.Second, "the missed pod repaired", func() bool { return captured(missed) == nil })
@@ -263,6 +258,47 @@ func TestEBPF(t *testing.T) {
 	if repaired := n.api.reported("CaptureRepaired"); repaired != 1 {
 		t.Errorf("%d pods were repaired, want the missed one alone", repaired)
 	}
+}
+
+// TestFullNodeEBPF repairs 250 pods over eBPF, and holds nothing of them when they
+// have gone.
+func TestFullNodeEBPF(t *testing.T) {
+	n := newBPFNode(t)
+	var running []*podtest.Pod
+	for i := range pods {
+		n.api.set(t, uid(i), true)
+		running = append(running, podtest.Start(t, uid(i), podtest.Kind{UID: uint32(i % 3 * 1000)}))
+	}
+	n.begin()
+	n.within(90*time.Second, "all repaired", func() bool { return n.metric(`shunt_node_repairs_total{result="repaired"}`) == pods })
+	time.Sleep(8 * time.Second) // each is read back once more
+	rss := n.memory("VmRSS")
+	podtest.Figure(t, "ebpf.agent_rss_mib", fmt.Sprintf("%.1f", float64(rss)/mib), "MiB")
+	podtest.Figure(t, "ebpf.agent_worst_rss_mib", fmt.Sprintf("%.1f", float64(n.memory("VmHWM"))/mib), "MiB")
+	if rss > maxRSS {
+		t.Errorf("%d bytes are resident, at most %d are wanted", rss, maxRSS)
+	}
+	held := func() int {
+		entries, err := os.ReadDir(filepath.Join(n.bpffs, "shunt", "v1", "pods"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	if held() != pods {
+		t.Errorf("%d pods are captured by eBPF, want %d", held(), pods)
+	}
+	n.stop()
+	for i, p := range running {
+		p.Stop()
+		n.api.set(t, uid(i), false)
+	}
+	time.Sleep(2 * time.Second) // the kernel ends their namespaces
+	n.begin()                   // it collects
+	if held() != 0 {
+		t.Errorf("%d pods are held after all have gone", held())
+	}
+	n.stop()
 }
 
 // TestEBPFGoes takes the programs away when no pod needs them any more, or when
