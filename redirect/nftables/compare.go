@@ -82,18 +82,24 @@ func compareRules(conn socket, t *nft.Table, want chain, f redirect.Family) erro
 		return fmt.Errorf("list rules of %s chain %v: %w", tableText(t.Family), want.direction, hint(err))
 	}
 	for i := range max(len(want.rules), len(found)) {
-		d := &redirect.Difference{Where: fmt.Sprintf("%v %v rule %d", f, want.direction, i+1), Want: "no rule", Got: "no rule"}
 		var wantExprs, gotExprs string
 		if i < len(want.rules) {
-			d.Want, wantExprs = want.rules[i].plan.String(), exprsText(want.rules[i].exprs)
+			wantExprs = exprsText(want.rules[i].exprs)
 		}
 		if i < len(found) {
 			gotExprs = found[i]
+		}
+		if wantExprs == gotExprs {
+			continue
+		}
+		d := &redirect.Difference{Where: fmt.Sprintf("%v %v rule %d", f, want.direction, i+1), Want: "no rule", Got: "no rule"}
+		if i < len(want.rules) {
+			d.Want = want.rules[i].plan.String()
+		}
+		if i < len(found) {
 			d.Got = want.name(gotExprs)
 		}
-		if wantExprs != gotExprs {
-			return d
-		}
+		return d
 	}
 	return nil
 }
