@@ -168,7 +168,8 @@ func killOnce(t *testing.T, b *bed, s subject, c conformance.Change, delay time.
 	}
 	b.apply(t, s, c.New.Config)
 	if repaired := b.observe(c); repaired.asNew != repaired.probes {
-		t.Errorf("killed after %v: the next apply did not repair it: %d of %d connections are as wanted", delay, repaired.asNew, repaired.probes)
+		t.Errorf("killed after %v: the next apply did not repair it: %d of %d connections are as wanted, and not\n%v",
+			delay, repaired.asNew, repaired.probes, errors.Join(repaired.notNew...))
 	}
 	return k
 }
@@ -176,6 +177,7 @@ func killOnce(t *testing.T, b *bed, s subject, c conformance.Change, delay time.
 // sight is what a change's probes say of the state of a pod.
 type sight struct {
 	probes, asOld, asNew int
+	notNew               []error // what became of the others
 	bypasses             []error
 }
 
@@ -189,12 +191,14 @@ func (b *bed) observe(c conformance.Change) sight {
 	}
 	wg.Wait()
 	s := sight{probes: len(probes)}
-	for _, r := range results {
+	for i, r := range results {
 		if r.asOld {
 			s.asOld++
 		}
 		if r.asNew {
 			s.asNew++
+		} else {
+			s.notNew = append(s.notNew, fmt.Errorf("%v: %s, want it %v", probes[i].New, r.got, probes[i].New.Want()))
 		}
 		if r.bypass != nil {
 			s.bypasses = append(s.bypasses, r.bypass)
@@ -217,6 +221,7 @@ func (s sight) confirm(checked error, side string, as int) error {
 
 type probeResult struct {
 	asOld, asNew bool
+	got          string
 	bypass       error
 }
 
@@ -226,11 +231,11 @@ func (b *bed) probe(p conformance.Probe) probeResult {
 	got, err := b.send(p.New)
 	switch {
 	case errors.Is(err, syscall.ECONNRESET):
-		return probeResult{}
+		return probeResult{got: err.Error()}
 	case err != nil:
-		return probeResult{bypass: fmt.Errorf("%v: %w", p.New, err)}
+		return probeResult{got: err.Error(), bypass: fmt.Errorf("%v: %w", p.New, err)}
 	}
-	r := probeResult{asOld: got == p.Old.Want(), asNew: got == p.New.Want()}
+	r := probeResult{asOld: got == p.Old.Want(), asNew: got == p.New.Want(), got: fmt.Sprintf("arrived %v", got)}
 	if !r.asOld && !r.asNew && got.At != conformance.Refused {
 		r.bypass = fmt.Errorf("%v: arrived %v, want it %v or %v", p.New, got, p.Old.Want(), p.New.Want())
 	}
