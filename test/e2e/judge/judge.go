@@ -3,11 +3,10 @@
 // Package judge stands outside the cluster and tells, connection by connection,
 // whether the proxy of a pod has seen it.
 //
-//   - A witness dials the judge and says from which port of its own. The proxy
-//     dials on from a port of its own, which can't be the same while the first
-//     connection lives: both have the same addresses and the same target port. So
-//     a connection that arrives from the very port that the witness names went
-//     past the proxy.
+//   - A witness dials the judge and offers segments of an odd size, which the proxy
+//     doesn't when it dials on. So a connection that arrives with that offer went
+//     past the proxy. (Addresses and ports wouldn't tell: where no rule but a
+//     program captures, both connections may have the same port.)
 //   - The judge dials each address of a node's pods from the moment that the node
 //     gives it away. A witness that sees any peer but the proxy's own address was
 //     reached past the proxy.
@@ -26,6 +25,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/shuntmesh/shunt/test/e2e/testimony"
@@ -37,9 +37,8 @@ const patience = 2 * time.Second
 // Tally is what is known of one pod.
 type Tally struct {
 	First, Last time.Time // dial that arrived
-	Address     netip.Addr
-	OutProxied  int // dials that came through the proxy
-	OutDirect   int // dials that came past it
+	OutProxied  int       // dials that came through the proxy
+	OutDirect   int       // dials that came past it
 	Lives       map[string]Life
 }
 
@@ -99,16 +98,16 @@ func (j *Judge) Report() Report {
 	return r
 }
 
-// hear files what a pod that dialled has said over a connection from remote.
-func (j *Judge) hear(s testimony.Statement, remote netip.AddrPort) {
+// hear files what a pod that dialled has said over its own connection, or over
+// one of its proxy.
+func (j *Judge) hear(s testimony.Statement, own bool) {
 	j.file(s, func(t *Tally) {
 		now := j.now()
 		if t.First.IsZero() {
 			t.First = now
 		}
 		t.Last = now
-		t.Address = remote.Addr()
-		if s.Address == remote {
+		if own {
 			t.OutDirect++
 		} else {
 			t.OutProxied++
@@ -166,7 +165,12 @@ func (j *Judge) take(conn net.Conn) {
 		j.count(func(r *Report) { r.Unread++ })
 		return
 	}
-	j.hear(s, remote(conn))
+	own, err := witnesses(conn)
+	if err != nil {
+		j.count(func(r *Report) { r.Unread++ })
+		return
+	}
+	j.hear(s, own)
 	_, _ = fmt.Fprintln(conn, "heard")
 }
 
@@ -176,13 +180,25 @@ func (j *Judge) count(add func(*Report)) {
 	add(&j.report)
 }
 
-func remote(conn net.Conn) netip.AddrPort {
-	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
+// witnesses tells whether a witness itself is at the other end of a connection:
+// then the kernel sends no larger segments than a witness takes.
+func witnesses(conn net.Conn) (bool, error) {
+	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
-		return netip.AddrPort{}
+		return false, fmt.Errorf("read segment size: %T is no TCP connection", conn)
 	}
-	ap := tcp.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	socket, err := tcp.SyscallConn()
+	if err != nil {
+		return false, fmt.Errorf("read segment size: %w", err)
+	}
+	size := 0
+	errControl := socket.Control(func(fd uintptr) {
+		size, err = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG)
+	})
+	if err := errors.Join(errControl, err); err != nil {
+		return false, fmt.Errorf("read segment size: %w", err)
+	}
+	return size <= testimony.Segment, nil
 }
 
 // ServeHTTP answers with the report.

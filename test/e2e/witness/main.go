@@ -56,10 +56,10 @@ type witness struct {
 	proxied, direct int
 }
 
-func (w *witness) state(address net.Addr) testimony.Statement {
+func (w *witness) state() testimony.Statement {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return testimony.Statement{Pod: w.pod, Life: w.life, Address: addrPort(address), Proxied: w.proxied, Direct: w.direct}
+	return testimony.Statement{Pod: w.pod, Life: w.life, Proxied: w.proxied, Direct: w.direct}
 }
 
 // dial dials the judge until it has done so as often as it should, or for ever. A
@@ -83,13 +83,13 @@ func (w *witness) dial(ctx context.Context, dials int) {
 }
 
 func (w *witness) dialOnce(ctx context.Context) {
-	conn, err := (&net.Dialer{Timeout: limit}).DialContext(ctx, "tcp", w.judge)
+	conn, err := (&net.Dialer{Timeout: limit, Control: testimony.Offer}).DialContext(ctx, "tcp", w.judge)
 	if err != nil {
 		return
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(limit))
-	if _, err := fmt.Fprintln(conn, w.state(conn.LocalAddr())); err != nil {
+	if _, err := fmt.Fprintln(conn, w.state()); err != nil {
 		return
 	}
 	// The judge's word is that it has read the line.
@@ -118,9 +118,8 @@ func (w *witness) answer(ctx context.Context, address string) {
 // take counts a connection before a byte of it is read: that it came is enough.
 func (w *witness) take(conn net.Conn) {
 	defer conn.Close()
-	peer := addrPort(conn.RemoteAddr())
 	w.mu.Lock()
-	if fromProxy(peer.Addr()) {
+	if fromProxy(conn.RemoteAddr()) {
 		w.proxied++
 	} else {
 		w.direct++
@@ -131,20 +130,16 @@ func (w *witness) take(conn net.Conn) {
 	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
 		return
 	}
-	_, _ = fmt.Fprintln(conn, w.state(conn.RemoteAddr()))
+	_, _ = fmt.Fprintln(conn, w.state())
 }
 
 // fromProxy tells whether a peer is the proxy of this pod: it dials the
 // application from these addresses, which nobody can have outside the pod.
-func fromProxy(peer netip.Addr) bool {
-	return peer == netip.AddrFrom4([4]byte{127, 0, 0, 6}) || peer == netip.AddrFrom16([16]byte{15: 6})
-}
-
-func addrPort(address net.Addr) netip.AddrPort {
-	tcp, ok := address.(*net.TCPAddr)
+func fromProxy(peer net.Addr) bool {
+	tcp, ok := peer.(*net.TCPAddr)
 	if !ok {
-		return netip.AddrPort{}
+		return false
 	}
-	ap := tcp.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	addr := tcp.AddrPort().Addr().Unmap()
+	return addr == netip.AddrFrom4([4]byte{127, 0, 0, 6}) || addr == netip.AddrFrom16([16]byte{15: 6})
 }
