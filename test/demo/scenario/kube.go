@@ -28,11 +28,8 @@ type cluster struct {
 	ns   string
 }
 
-// reset makes the namespace anew. It refuses one that the demo did not make.
-func (c cluster) reset(ctx context.Context, injected bool) error {
-	if err := c.remove(ctx); err != nil {
-		return err
-	}
+// make makes the namespace.
+func (c cluster) make(ctx context.Context, injected bool) error {
 	_, err := c.kube.CoreV1().Namespaces().Create(ctx, namespace(c.ns, injected), metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("create namespace %s: %w", c.ns, err)
@@ -40,7 +37,8 @@ func (c cluster) reset(ctx context.Context, injected bool) error {
 	return nil
 }
 
-// remove deletes the namespace and waits until it is gone.
+// remove deletes the namespace and waits until it is gone. It refuses one that the
+// demo did not make.
 func (c cluster) remove(ctx context.Context) error {
 	namespaces := c.kube.CoreV1().Namespaces()
 	return poll(ctx, "wait until namespace "+c.ns+" is gone", func() (bool, error) {

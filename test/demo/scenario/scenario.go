@@ -56,7 +56,7 @@ func Run(ctx context.Context, o Options) error { return run(ctx, o, viaAPI{o.Kub
 
 func run(ctx context.Context, o Options, pod podReader) error {
 	d := &demo{Options: o, pod: pod, screen: &screen{out: o.Out, terminal: o.Terminal}}
-	for _, part := range []func(context.Context) error{d.before, d.after, d.exitAtOnce, d.leave} {
+	for _, part := range []func(context.Context) error{d.clear, d.before, d.after, d.exitAtOnce, d.leave} {
 		if err := part(ctx); err != nil {
 			return err
 		}
@@ -98,11 +98,14 @@ func (d *demo) withClient(ctx context.Context, c cluster, client, server string,
 	return c.stopClient(ctx, client)
 }
 
+// clear removes what an earlier run has left.
+func (d *demo) clear(ctx context.Context) error { return Remove(ctx, d.Kube) }
+
 // before shows the problem: one connection, one pod.
 func (d *demo) before(ctx context.Context) error {
 	c := d.cluster(beforeNamespace)
 	d.screen.say("Without the mesh: namespace %s, %d servers, a client with one connection", c.ns, fewReplicas)
-	if err := c.reset(ctx, false); err != nil {
+	if err := c.make(ctx, false); err != nil {
 		return err
 	}
 	if err := c.startServers(ctx, "server", d.Image, fewReplicas); err != nil {
@@ -128,7 +131,7 @@ func (d *demo) before(ctx context.Context) error {
 func (d *demo) after(ctx context.Context) error {
 	c := d.cluster(afterNamespace)
 	d.screen.say("With the mesh: namespace %s is labelled, nothing else is different", c.ns)
-	if err := c.reset(ctx, true); err != nil {
+	if err := c.make(ctx, true); err != nil {
 		return err
 	}
 	if err := c.startServers(ctx, "server", d.Image, fewReplicas); err != nil {
@@ -168,8 +171,14 @@ func (d *demo) leave(ctx context.Context) error {
 	return nil
 }
 
-// Remove deletes the demo's namespaces and waits until they are gone.
+// Remove deletes the demo's namespaces, both at once, and waits until they are
+// gone.
 func Remove(ctx context.Context, kube kubernetes.Interface) error {
-	before, after := cluster{kube: kube, ns: beforeNamespace}, cluster{kube: kube, ns: afterNamespace}
-	return errors.Join(before.remove(ctx), after.remove(ctx))
+	var errs [2]error
+	var removing sync.WaitGroup
+	for i, ns := range [2]string{beforeNamespace, afterNamespace} {
+		removing.Go(func() { errs[i] = cluster{kube: kube, ns: ns}.remove(ctx) })
+	}
+	removing.Wait()
+	return errors.Join(errs[:]...)
 }

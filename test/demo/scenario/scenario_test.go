@@ -206,9 +206,9 @@ func TestWorstTimeToBalance(t *testing.T) {
 	}
 }
 
-func TestResetRefusesANamespaceOfOthers(t *testing.T) {
+func TestRemoveRefusesANamespaceOfOthers(t *testing.T) {
 	kube := fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: afterNamespace}})
-	err := cluster{kube: kube, ns: afterNamespace}.reset(t.Context(), true)
+	err := cluster{kube: kube, ns: afterNamespace}.remove(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "not the demo's") {
 		t.Errorf("error = %v, want a refusal", err)
 	}
