@@ -76,10 +76,10 @@ func classicWhen(t *testing.T, is string, should func(classicState) bool) classi
 	}
 }
 
-// TestClassicOrder holds that a proxy that is an ordinary container does what a
+// testClassicOrder holds that a proxy that is an ordinary container does what a
 // native sidecar does by itself: the application starts when the proxy is ready
 // (proxy wait), and can call others while it ends (proxy drain --linger).
-func TestClassicOrder(t *testing.T) {
+func testClassicOrder(t *testing.T) {
 	apply(t, classicPod)
 	t.Cleanup(func() {
 		kubectl(t, "-n", mesh, "patch", "pod", "classic", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
@@ -124,10 +124,10 @@ func TestClassicOrder(t *testing.T) {
 	}
 }
 
-// TestMergedMetrics holds that a pod that asks for it is scraped at one port, for
+// testMergedMetrics holds that a pod that asks for it is scraped at one port, for
 // both its own metrics and the proxy's, and that the kubelet's and Prometheus' way
 // there is not captured.
-func TestMergedMetrics(t *testing.T) {
+func testMergedMetrics(t *testing.T) {
 	const pod = "merged"
 	apply(t, strings.Replace(barePod(pod, mesh, `{shunt.dev/merge-metrics: "true", prometheus.io/scrape: "true", prometheus.io/port: "7070"}`), "sleep", "serve", 1))
 	defer kubectl(t, "-n", mesh, "delete", "pod", pod)

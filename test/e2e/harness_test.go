@@ -51,9 +51,15 @@ func runWorld(m *testing.M) (int, error) {
 	manifest := strings.ReplaceAll(string(world), "image: APP", "image: "+image)
 	defer func() {
 		if os.Getenv("SHUNT_E2E_KEEP") == "" {
-			_, _ = command(3*time.Minute, "", "kubectl", "delete", "namespace", mesh, plain, "--ignore-not-found")
+			_, _ = command(time.Minute, "", "kubectl", "delete", "namespace", mesh, plain, "--ignore-not-found", "--wait=false")
 		}
 	}()
+	// Those of a run before may still be going.
+	for _, ns := range []string{mesh, plain} {
+		if err := awaitGone(ns); err != nil {
+			return 1, err
+		}
+	}
 	if _, err := command(time.Minute, manifest, "kubectl", "apply", "-f", "-"); err != nil {
 		return 1, err
 	}
@@ -64,6 +70,16 @@ func runWorld(m *testing.M) (int, error) {
 		}
 	}
 	return m.Run(), nil
+}
+
+// awaitGone waits until a namespace that is being deleted is no more.
+func awaitGone(namespace string) error {
+	phase, err := command(time.Minute, "", "kubectl", "get", "namespace", namespace, "--ignore-not-found", "-o", "jsonpath={.status.phase}")
+	if err != nil || phase != "Terminating" {
+		return err
+	}
+	_, err = command(3*time.Minute, "", "kubectl", "wait", "namespace", namespace, "--for=delete", "--timeout=150s")
+	return err
 }
 
 // command runs a program with a time limit and returns what it printed; an

