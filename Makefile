@@ -106,10 +106,10 @@ bench-redirect: ## Compare the ways to steer a pod, in real network namespaces; 
 test: unit race fuzz conformance test-netns e2e ## Everything
 
 .PHONY: soak
-soak: ## What takes long: fuzzing at full length, each apply killed 200 times, faults and leaks with many pods
+soak: ## What takes long: fuzzing, applies killed 200 times, the end-to-end tests with many pods and for long
 	@scripts/fuzz.sh 60s
 	@SHUNT_KILLS=200 scripts/netns.sh -timeout 2h -run '^Test(KilledApply|TwiceAtOnce|ChangeUnderTraffic)$$' ./redirect/conformance
-	@SHUNT_SOAK=1 SHUNT_CAPTURES=cni scripts/e2e.sh '^TestCapture$$'
+	@SHUNT_SOAK=1 SHUNT_CAPTURES="cni ebpf" scripts/e2e.sh
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -93,7 +93,7 @@ metadata:
 		t.Fatalf("not injected: %s", r.body)
 	}
 	warning := strings.ReplaceAll(strings.Join(r.warnings, " "), `\"`, `"`)
-	if capture() == "cni" {
+	if capture() != "init" {
 		if warning != "" {
 			t.Errorf("the node redirects, and the profile is broken: %s", warning)
 		}
@@ -116,7 +116,10 @@ metadata:
 // TestNamespaceAndPodTogether applies a labelled namespace and its first pods
 // in one go, five times: neither the label nor the annotation may be missed.
 func TestNamespaceAndPodTogether(t *testing.T) {
-	want := map[string]string{"init": "shunt-init shunt-proxy", "cni": "shunt-validate shunt-proxy"}[capture()]
+	want := "shunt-validate shunt-proxy"
+	if capture() == "init" {
+		want = "shunt-init shunt-proxy"
+	}
 	for i := range 5 {
 		name := fmt.Sprintf("e2e-new-%d", i)
 		manifest := fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: %s\n  labels: {shunt.dev/inject: enabled}\n---", name) + barePod("first", name, "{}")

@@ -77,8 +77,8 @@ func rewrite(t *testing.T, node string, text []byte, renamed bool) {
 // wait, and are repaired.
 func testConflistRewritten(t *testing.T, c *court) {
 	const every, repairLimit = 2 * time.Second, time.Second
-	length := size(20*time.Second, time.Minute)
-	stop := c.flow(t, "rewritten", 0, every/3)
+	length := size(again(10*time.Second, 20*time.Second), time.Minute)
+	stop := c.flow(t, "rewritten", 0, hard())
 	var (
 		mu      sync.Mutex
 		slowest time.Duration

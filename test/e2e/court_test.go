@@ -7,11 +7,9 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +44,7 @@ metadata:
 type court struct {
 	api    *apiServer
 	client *http.Client
+	before held // what the node had in hand before pods were churned
 
 	mu        sync.Mutex
 	witnesses []*witness
@@ -215,10 +214,15 @@ func isReady(p pod) bool {
 	return false
 }
 
-// pods lists a batch. Its API server may be away for a moment.
+// podsOfBatch is where the API server has a batch of a namespace.
+func podsOfBatch(namespace, batch string) string {
+	return "/api/v1/namespaces/" + namespace + "/pods?labelSelector=batch%3D" + batch
+}
+
+// pods lists a batch.
 func (c *court) pods(t *testing.T, batch string) []pod {
 	t.Helper()
-	reply, err := c.api.do(http.MethodGet, "/api/v1/namespaces/"+witnessed+"/pods?labelSelector=batch%3D"+batch, nil)
+	reply, err := c.api.do(http.MethodGet, podsOfBatch(witnessed, batch), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,12 +236,29 @@ func (c *court) why(name string) string {
 	return describe + "\n" + logs
 }
 
-// end deletes a batch and waits until it is gone.
+// end deletes a batch. While it goes, the next may come.
 func (c *court) end(t *testing.T, batch string) {
 	t.Helper()
 	for _, namespace := range []string{witnessed, unwitnessed} {
-		kubectl(t, "-n", namespace, "delete", "pod", "-l", "batch="+batch, "--timeout=120s")
+		if _, err := c.api.do(http.MethodDelete, podsOfBatch(namespace, batch), nil); err != nil {
+			t.Error(err)
+		}
 	}
+}
+
+// empty waits until no witness of the mesh is left.
+func (c *court) empty(t *testing.T) {
+	t.Helper()
+	eventually(t, 2*time.Minute, func() string {
+		reply, err := c.api.do(http.MethodGet, "/api/v1/namespaces/"+witnessed+"/pods", nil)
+		if err != nil {
+			return err.Error()
+		}
+		if left := decode[struct{ Items []pod }](t, string(reply.body)).Items; len(left) > 0 {
+			return fmt.Sprintf("%d pods are left, %s among them", len(left), left[0].Metadata.Name)
+		}
+		return ""
+	})
 }
 
 // heard waits until the judge has heard every witness through its proxy in both
@@ -255,57 +276,6 @@ func (c *court) heard(t *testing.T, witnesses []*witness) judge.Report {
 		return ""
 	})
 	return report
-}
-
-// verdict fails for every witness of the mesh that was reached, or got out, past
-// its proxy, and prints how many connections those were, of how many.
-func (c *court) verdict(t *testing.T) {
-	t.Helper()
-	report := c.report(t)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	pods, seen, past := 0, 0, 0
-	for _, w := range c.witnesses {
-		if !w.captured {
-			continue
-		}
-		pods++
-		tally := report.Pods[w.uid]
-		in, out := tally.Proxied()
-		seen += in + out
-		if in, out := tally.Direct(); in+out > 0 {
-			past += in + out
-			t.Errorf("%s (%s): %d calls and %d dials past its proxy", w.name, w.uid, in, out)
-		}
-	}
-	figure("cni.witnessed_pods", pods, "pods")
-	figure("cni.witnessed_connections", seen, "connections")
-	figure("cni.uncaptured_started", past, "connections")
-	if report.Unread > 0 {
-		t.Errorf("the judge did not understand %d of the connections", report.Unread)
-	}
-}
-
-// lives counts how often the apps of witnesses have started.
-func lives(report judge.Report, witnesses []*witness) map[string]int {
-	all := map[string]int{}
-	for _, w := range witnesses {
-		all[w.uid] = len(report.Pods[w.uid].Lives)
-	}
-	return all
-}
-
-// reborn waits until every witness has come to life again since before.
-func (c *court) reborn(t *testing.T, witnesses []*witness, before map[string]int, limit time.Duration) {
-	t.Helper()
-	eventually(t, limit, func() string {
-		now := lives(c.report(t), witnesses)
-		if maps.EqualFunc(before, now, func(was, is int) bool { return is > was }) {
-			return ""
-		}
-		i := slices.IndexFunc(witnesses, func(w *witness) bool { return now[w.uid] <= before[w.uid] })
-		return witnesses[i].name + " has not started again"
-	})
 }
 
 // eventually calls check until it returns no complaint, or fails with the last.
