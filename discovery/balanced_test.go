@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -60,8 +59,18 @@ func (k *kernel) table() string {
 	return cmp.Or(strings.Join(out, "; "), "empty")
 }
 
+// endpoints counts what the node balances over.
+func (k *kernel) endpoints() (n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, s := range k.want {
+		n += len(s.Endpoints)
+	}
+	return n
+}
+
 // feed runs what a node runs.
-func (c *cluster) feed(t *testing.T, address, token string) *kernel {
+func (c *cluster) feed(t testing.TB, address, token string) *kernel {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
@@ -73,7 +82,7 @@ func (c *cluster) feed(t *testing.T, address, token string) *kernel {
 	}
 	k := &kernel{}
 	f, err := services.New(services.Options{
-		Address: net.JoinHostPort(localhost, port), TokenFile: file, Node: "node-1", Balancer: k, Metrics: services.NewMetrics(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Address: net.JoinHostPort(localhost, port), TokenFile: file, Node: "node-1", Balancer: k, Metrics: services.NewMetrics(), Log: logTo(t),
 		Roots: func(context.Context) ([]byte, error) { return c.authority.CertPEM(), nil },
 	})
 	if err != nil {

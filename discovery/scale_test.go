@@ -119,3 +119,48 @@ func scaleCluster(b *testing.B, source *static) []*xds.Client {
 	}
 	return clients
 }
+
+// BenchmarkEventToLastNode is the time from a change of a service that is
+// balanced at connect to the table of the last of 100 nodes, each of which has all
+// such services. The 10 ms that changes wait for others are in it.
+func BenchmarkEventToLastNode(b *testing.B) {
+	const nodes, services = 100, 100
+	source := &static{synced: make(chan struct{})}
+	c := newCluster(b)
+	r := c.startWith(b, "127.0.0.1:0", func(sink kube.Sink) discovery.Source {
+		source.Sink = sink
+		for i := range services {
+			key := model.Key{Namespace: "scale", Name: fmt.Sprintf("svc-%d", i)}
+			source.SetService(&model.Service{
+				Key: key, Host: key.Name + ".scale.svc.cluster.local", VIPs: []netip.Addr{scaleVIP(i).Addr()},
+				Ports: []model.Port{{Number: 80, Target: 8080, AtConnect: true}},
+			})
+			source.put(i, scaleEndpoints)
+		}
+		close(source.synced)
+		return source
+	})
+	var kernels []*kernel
+	for range nodes {
+		kernels = append(kernels, c.feed(b, r.ads, goodToken))
+	}
+	await := func(endpoints int) {
+		for _, k := range kernels {
+			for k.endpoints() != endpoints {
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+	}
+	await(services * scaleEndpoints)
+	var took []time.Duration
+	for n := 0; b.Loop(); n++ {
+		time.Sleep(60 * time.Millisecond) // the nodes' gap between two writes
+		begin := time.Now()
+		source.put(0, scaleEndpoints-1-n%2)
+		await(services*scaleEndpoints - 1 - n%2)
+		took = append(took, time.Since(begin))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
