@@ -15,15 +15,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/shuntmesh/shunt/internal/figure"
 )
 
-const (
-	// binaryEnv names the static binary, where a script has built it as a user
-	// who can.
-	binaryEnv = "SHUNT_CNI_BINARY"
-	// figuresEnv names the file to which figures are appended.
-	figuresEnv = "SHUNT_FIGURES"
-)
+// binaryEnv names the static binary, where a script has built it as a user who
+// can.
+const binaryEnv = "SHUNT_CNI_BINARY"
 
 // TestAddTime measures how long the product's binary keeps a pod's start waiting,
 // from its start to its end, pod after pod. It bounds nothing but the absurd: a
@@ -48,9 +46,9 @@ func TestAddTime(t *testing.T) {
 		}
 		slices.Sort(wall[:])
 		slices.Sort(cpu[:])
-		figure(t, "cni.add_ms_p50."+tt.name, wall[pods/2])
-		figure(t, "cni.add_ms_p99."+tt.name, wall[pods*99/100])
-		figure(t, "cni.add_cpu_ms_p50."+tt.name, cpu[pods/2])
+		figure.Publish(t, "cni.add_ms_p50."+tt.name, ms(wall[pods/2]), "ms")
+		figure.Publish(t, "cni.add_ms_p99."+tt.name, ms(wall[pods*99/100]), "ms")
+		figure.Publish(t, "cni.add_cpu_ms_p50."+tt.name, ms(cpu[pods/2]), "ms")
 		if wall[pods/2] > absurd {
 			t.Errorf("median of %d ADDs, %s: %v", pods, tt.name, wall[pods/2])
 		}
@@ -60,8 +58,8 @@ func TestAddTime(t *testing.T) {
 		starts[i], _ = timed(t, binary, "", "CNI_COMMAND=VERSION")
 	}
 	slices.Sort(starts[:])
-	figure(t, "cni.start_ms_p50", starts[pods/2])
-	figure(t, "cni.start_ms_p99", starts[pods*99/100]) // far from the median where the machine does other things too
+	figure.Publish(t, "cni.start_ms_p50", ms(starts[pods/2]), "ms")
+	figure.Publish(t, "cni.start_ms_p99", ms(starts[pods*99/100]), "ms") // far from the median where the machine does other things too
 	info, err := os.Stat(binary)
 	if err != nil {
 		t.Fatal(err)
@@ -84,24 +82,7 @@ func timed(t *testing.T, binary, stdin string, env ...string) (wall, cpu time.Du
 	return time.Since(begin), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
-// figure publishes milliseconds.
-func figure(t *testing.T, name string, d time.Duration) {
-	t.Helper()
-	line := fmt.Sprintf("FIGURE %s %.2f ms\n", name, float64(d.Microseconds())/1000)
-	t.Log(strings.TrimSpace(line))
-	path := os.Getenv(figuresEnv)
-	if path == "" {
-		return
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.WriteString(line); err != nil {
-		t.Fatal(err)
-	}
-}
+func ms(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d.Microseconds())/1000) }
 
 // pluginBinary is the product's.
 func pluginBinary(t *testing.T) string {

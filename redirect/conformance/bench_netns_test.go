@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shuntmesh/shunt/internal/figure"
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/conformance"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
@@ -122,15 +123,15 @@ func report(b *testing.B, all map[string]*measured) {
 	none, nft := all["none"], all["nftables"]
 	for _, c := range contenders()[1:] {
 		name := strings.ReplaceAll(c.name, "-", "_")
-		figure(b, "redirect.apply_ms."+name, round(median(all[c.name].applyMS)), "ms")
-		figure(b, "redirect.connect_added_us."+name, round(median(all[c.name].connectUS)-median(none.connectUS)), "us")
-		figure(b, "redirect.conn_rate."+name, round(median(all[c.name].connectionsPerSecond)), "connections/s")
-		figure(b, "redirect.round_trip_us."+name, round(median(all[c.name].roundTripUS)), "us")
+		figure.Publish(b, "redirect.apply_ms."+name, round(median(all[c.name].applyMS)), "ms")
+		figure.Publish(b, "redirect.connect_added_us."+name, round(median(all[c.name].connectUS)-median(none.connectUS)), "us")
+		figure.Publish(b, "redirect.conn_rate."+name, round(median(all[c.name].connectionsPerSecond)), "connections/s")
+		figure.Publish(b, "redirect.round_trip_us."+name, round(median(all[c.name].roundTripUS)), "us")
 	}
 	// Against the faster variant of each peer.
 	perRule := min(median(all["per-rule-nft"].applyMS), median(all["per-rule-legacy"].applyMS))
-	figure(b, "redirect.apply_ms.vs_one_process_per_rule", round(median(nft.applyMS)/perRule), "ratio")
-	figure(b, "redirect.conn_rate.nftables_vs_iptables", round(min(
+	figure.Publish(b, "redirect.apply_ms.vs_one_process_per_rule", round(median(nft.applyMS)/perRule), "ratio")
+	figure.Publish(b, "redirect.conn_rate.nftables_vs_iptables", round(min(
 		median(ratios(nft.connectionsPerSecond, all["iptables-nft"].connectionsPerSecond)),
 		median(ratios(nft.connectionsPerSecond, all["iptables-legacy"].connectionsPerSecond)),
 	)), "ratio")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shuntmesh/shunt/internal/figure"
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/conformance"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
@@ -55,9 +56,9 @@ func BenchmarkClosedPorts(b *testing.B) {
 		}
 		capture, refuse := all[s.name+" "+redirect.ClosedCapture.String()], all[s.name+" "+redirect.ClosedRefuse.String()]
 		name := strings.ReplaceAll(s.name, "-", "_")
-		figure(b, "redirect.closed_ports.apply_ratio."+name, round(median(ratios(refuse.applyMS, capture.applyMS))), "ratio")
-		figure(b, "redirect.closed_ports.connect_ratio."+name, round(median(ratios(refuse.connectUS, capture.connectUS))), "ratio")
-		figure(b, "redirect.closed_ports.conn_rate_ratio."+name, round(median(ratios(refuse.connectionsPerSecond, capture.connectionsPerSecond))), "ratio")
+		figure.Publish(b, "redirect.closed_ports.apply_ratio."+name, round(median(ratios(refuse.applyMS, capture.applyMS))), "ratio")
+		figure.Publish(b, "redirect.closed_ports.connect_ratio."+name, round(median(ratios(refuse.connectUS, capture.connectUS))), "ratio")
+		figure.Publish(b, "redirect.closed_ports.conn_rate_ratio."+name, round(median(ratios(refuse.connectionsPerSecond, capture.connectionsPerSecond))), "ratio")
 	}
 	b.Log(table.String())
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shuntmesh/shunt/internal/figure"
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/conformance"
 )
@@ -51,10 +52,10 @@ func TestKilledApply(t *testing.T) {
 	if total.runs != want {
 		t.Fatalf("%d applies were killed, want %d", total.runs, want)
 	}
-	figure(t, "redirect.kill_tests.runs", total.runs, "runs")
-	figure(t, "redirect.kill_tests.interrupted", total.interrupted, "runs")
-	figure(t, "redirect.kill_tests.probes", total.probes, "connections")
-	figure(t, "redirect.kill_tests.bypass", total.bypass, "connections")
+	figure.Publish(t, "redirect.kill_tests.runs", total.runs, "runs")
+	figure.Publish(t, "redirect.kill_tests.interrupted", total.interrupted, "runs")
+	figure.Publish(t, "redirect.kill_tests.probes", total.probes, "connections")
+	figure.Publish(t, "redirect.kill_tests.bypass", total.bypass, "connections")
 }
 
 type killTally struct {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/shuntmesh/shunt/internal/figure"
 	"github.com/shuntmesh/shunt/redirect/conformance"
 )
 
@@ -41,10 +42,10 @@ func TestMatrix(t *testing.T) {
 	if got, want := all.sent.Load()+all.refused.Load(), int64(cells*ran); got != want {
 		t.Fatalf("%d cells were sent over all backends, or refused; want %d", got, want)
 	}
-	figure(t, "redirect.matrix.backends", ran, "backends")
-	figure(t, "redirect.matrix.cells", cells, "cells")
-	figure(t, "redirect.matrix.refused", all.refused.Load(), "cells")
-	figure(t, "redirect.matrix.mismatches", all.mismatches.Load(), "cells")
+	figure.Publish(t, "redirect.matrix.backends", ran, "backends")
+	figure.Publish(t, "redirect.matrix.cells", cells, "cells")
+	figure.Publish(t, "redirect.matrix.refused", all.refused.Load(), "cells")
+	figure.Publish(t, "redirect.matrix.mismatches", all.mismatches.Load(), "cells")
 }
 
 // tally counts cells.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/figure"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
 )
 
@@ -169,10 +170,10 @@ func report(b *testing.B, all []*contender) {
 		}
 		each := ratios(by["balanced"].rate, by[against].rate)
 		fmt.Fprintf(&text, "balanced to %-14s %s\n", against, spread(each))
-		figure(b, "ebpf.lb.conn_rate_vs_"+name, middle(each), "ratio")
+		figure.Publish(b, "ebpf.lb.conn_rate_vs_"+name, fmt.Sprintf("%.4g", middle(each)), "ratio")
 	}
 	b.Log(text.String())
-	figure(b, "ebpf.lb.connect_added_us", middle(by["balanced"].connectUS)-middle(by["direct"].connectUS), "us")
+	figure.Publish(b, "ebpf.lb.connect_added_us", fmt.Sprintf("%.4g", middle(by["balanced"].connectUS)-middle(by["direct"].connectUS)), "us")
 }
 
 // reportTables measures Balance itself.
@@ -196,9 +197,9 @@ func (n Node) reportTables(b *testing.B) {
 		timed(&one, changed)
 		timed(&none, nil)
 	}
-	figure(b, "ebpf.lb.balance_10k_services_ms", middle(first), "ms")
-	figure(b, "ebpf.lb.balance_10k_one_change_ms", middle(one), "ms")
-	figure(b, "ebpf.lb.balance_10k_no_change_ms", middle(same), "ms")
+	figure.Publish(b, "ebpf.lb.balance_10k_services_ms", fmt.Sprintf("%.4g", middle(first)), "ms")
+	figure.Publish(b, "ebpf.lb.balance_10k_one_change_ms", fmt.Sprintf("%.4g", middle(one)), "ms")
+	figure.Publish(b, "ebpf.lb.balance_10k_no_change_ms", fmt.Sprintf("%.4g", middle(same)), "ms")
 }
 
 // ratios divides turn by turn.
@@ -217,22 +218,4 @@ func middle(values []float64) float64 {
 
 func spread(values []float64) string {
 	return fmt.Sprintf("%.4g [%.4g to %.4g]", middle(values), slices.Min(values), slices.Max(values))
-}
-
-// figure publishes one figure, in the file that SHUNT_FIGURES names.
-func figure(b *testing.B, name string, value float64, unit string) {
-	line := fmt.Sprintf("FIGURE %s %.4g %s\n", name, value, unit)
-	b.Log(strings.TrimSpace(line))
-	path := os.Getenv("SHUNT_FIGURES")
-	if path == "" {
-		return
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.WriteString(line); err != nil {
-		b.Fatal(err)
-	}
 }

@@ -178,22 +178,3 @@ func subjects() []backends.Backend {
 	}
 	return out
 }
-
-// figure publishes one figure, also to the file that scripts/netns.sh names.
-func figure(t testing.TB, name, value, unit string) {
-	t.Helper()
-	line := fmt.Sprintf("FIGURE %s %s %s\n", name, value, unit)
-	t.Log(line)
-	path := os.Getenv("SHUNT_FIGURES")
-	if path == "" {
-		return
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-	if err == nil {
-		_, err = f.WriteString(line)
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}

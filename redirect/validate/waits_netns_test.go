@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/shuntmesh/shunt/internal/figure"
 )
 
 // The validator waits while there is nothing, says so, and ends soon after all
@@ -65,7 +67,7 @@ func TestRepairToPass(t *testing.T) {
 		}
 		slices.Sort(took)
 		for quantile, d := range map[string]time.Duration{"p50": took[repairs/2], "max": took[repairs-1]} {
-			figure(t, "redirect.validate_repair_to_pass_ms_"+quantile+"."+name, fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)), "ms")
+			figure.Publish(t, "redirect.validate_repair_to_pass_ms_"+quantile+"."+name, fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)), "ms")
 		}
 		if took[repairs/2] > absurd {
 			t.Errorf("as the %s: %v", name, took)

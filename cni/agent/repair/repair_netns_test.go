@@ -22,6 +22,7 @@ import (
 	"github.com/shuntmesh/shunt/cni/agent/podns"
 	"github.com/shuntmesh/shunt/cni/agent/podtest"
 	"github.com/shuntmesh/shunt/internal/events"
+	"github.com/shuntmesh/shunt/internal/figure"
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/backends"
 	"github.com/shuntmesh/shunt/redirect/netns"
@@ -248,7 +249,7 @@ func TestManyPods(t *testing.T) {
 	began := time.Now()
 	stop := r.start()
 	within(t, 60*time.Second, "all repaired", func() bool { return len(r.events()) == pods })
-	podtest.Figure(t, "cni.repair_pod_us", time.Since(began).Microseconds()/pods, "us")
+	figure.Publish(t, "cni.repair_pod_us", time.Since(began).Microseconds()/pods, "us")
 	stop()
 	if err := checkIn(t, last, "nftables"); err != nil {
 		t.Error(err)
@@ -259,7 +260,7 @@ func TestManyPods(t *testing.T) {
 	for range looks {
 		r.look(time.Now())
 	}
-	podtest.Figure(t, "cni.look_pod_us", fmt.Sprintf("%.2f", float64(time.Since(began).Nanoseconds())/1e3/looks/pods), "us")
+	figure.Publish(t, "cni.look_pod_us", fmt.Sprintf("%.2f", float64(time.Since(began).Nanoseconds())/1e3/looks/pods), "us")
 	began = time.Now()
 	for _, rec := range r.records {
 		d, err := r.enter(t.Context(), rec.pod, rec.process)
@@ -267,7 +268,7 @@ func TestManyPods(t *testing.T) {
 			t.Fatalf("check: %+v, %v", d, err)
 		}
 	}
-	podtest.Figure(t, "cni.check_pod_us", time.Since(began).Microseconds()/pods, "us")
+	figure.Publish(t, "cni.check_pod_us", time.Since(began).Microseconds()/pods, "us")
 	if removed, err := r.Remove(t.Context()); removed != pods || err != nil {
 		t.Errorf("removed from %d, %v", removed, err)
 	}

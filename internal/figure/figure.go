@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build netns
-
-package conformance_test
+// Package figure publishes what tests measure, one line "FIGURE <name> <value>
+// <unit>" each. It is for tests alone.
+package figure
 
 import (
 	"fmt"
@@ -11,16 +11,16 @@ import (
 	"testing"
 )
 
-// figuresEnv names the file to which figures are appended, since `go test` shows
+// fileEnv names the file to which figures are appended, since `go test` shows
 // what passing tests print only where it is asked to.
-const figuresEnv = "SHUNT_FIGURES"
+const fileEnv = "SHUNT_FIGURES"
 
-// figure publishes one figure.
-func figure(t testing.TB, name string, value any, unit string) {
+// Publish writes one figure into the test's log, and into the file if there is one.
+func Publish(t testing.TB, name string, value any, unit string) {
 	t.Helper()
 	line := fmt.Sprintf("FIGURE %s %v %s\n", name, value, unit)
 	t.Log(strings.TrimSpace(line))
-	path := os.Getenv(figuresEnv)
+	path := os.Getenv(fileEnv)
 	if path == "" {
 		return
 	}
