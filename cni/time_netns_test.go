@@ -30,19 +30,24 @@ func TestAddTime(t *testing.T) {
 	const pods, absurd = 200, time.Second
 	binary := pluginBinary(t)
 	mustBeStatic(t, binary)
-	dir := t.TempDir()
+	dir, programs := t.TempDir(), bpffs(t)
 	for _, tt := range []struct{ name, example, backend string }{
 		{"not_injected", "not-injected", "nftables"},
 		{"nftables", "injected-1.0.0", "nftables"},
 		{"iptables", "injected-1.0.0", "iptables"},
+		{"ebpf", "injected-1.0.0", "ebpf"},
 	} {
 		stdin := withEntry(t, tt.example, func(c map[string]any) {
-			c["backend"], c["socket"], c["log"] = tt.backend, filepath.Join(dir, "no-agent.sock"), filepath.Join(dir, "cni.log")
+			c["backend"], c["bpffs"], c["socket"], c["log"] = tt.backend, programs, filepath.Join(dir, "no-agent.sock"), filepath.Join(dir, "cni.log")
 		})
 		var wall, cpu [pods]time.Duration
 		for i := range pods {
 			pod := newPod(t, false)
 			wall[i], cpu[i] = timed(t, binary, stdin, "CNI_COMMAND=ADD", "CNI_NETNS="+pod)
+		}
+		log, err := os.ReadFile(filepath.Join(dir, "cni.log"))
+		if by := "pod is captured by " + tt.backend + `"`; tt.name == tt.backend && (err != nil || strings.Count(string(log), by) != pods) {
+			t.Errorf("%d of %d lines say %q, %v", strings.Count(string(log), by), pods, by, err)
 		}
 		slices.Sort(wall[:])
 		slices.Sort(cpu[:])
