@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/shuntmesh/shunt/cni/agent/programs"
+	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/redirect/backends"
 	"github.com/shuntmesh/shunt/redirect/backends/onnode"
 )
@@ -24,7 +25,7 @@ type choice struct {
 // insteadOf is the choice where another backend was asked for that need not be
 // had, and does not work here.
 func (c choice) insteadOf(preferred string, why error) choice {
-	return choice{c.backend, fmt.Sprintf("%s was asked for by --backend, and does not work here: %s; instead %s", preferred, oneLine(why.Error()), c.reason), preferred}
+	return choice{c.backend, fmt.Sprintf("%s was asked for by --backend, and does not work here: %s; instead %s", preferred, contract.OneLine(why.Error()), c.reason), preferred}
 }
 
 // choose takes what was asked for, a backend's name or backends.Auto, out of
@@ -39,9 +40,9 @@ func choose(want string, found []backends.Detected) choice {
 		case want == d.Backend && d.Works:
 			return choice{backend: d.Backend, reason: worksHere}
 		case want == d.Backend:
-			return choice{reason: fmt.Sprintf("%s was asked for by --backend, and does not work here: %s", want, oneLine(d.Why))}
+			return choice{reason: fmt.Sprintf("%s was asked for by --backend, and does not work here: %s", want, contract.OneLine(d.Why))}
 		case !d.Works:
-			refused = append(refused, d.Backend+" does not: "+oneLine(d.Why))
+			refused = append(refused, d.Backend+" does not: "+contract.OneLine(d.Why))
 		}
 	}
 	return choice{reason: strings.Join(append([]string{"no backend works here"}, refused...), "; ")}
@@ -60,14 +61,3 @@ func (c choice) mode() programs.Mode {
 }
 
 const worksHere = "asked for by --backend, and it works here"
-
-// maxWhy bounds what one backend has to say: all of it goes into an annotation.
-const maxWhy = 300
-
-func oneLine(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > maxWhy {
-		s = strings.ToValidUTF8(s[:maxWhy], "") + " ..."
-	}
-	return s
-}

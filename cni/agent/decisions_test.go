@@ -32,7 +32,7 @@ func TestChoose(t *testing.T) {
 		{"auto", nil, "", "no backend works here"},
 		{"iptables", []backends.Detected{works("nftables", true), works("iptables", false)}, "iptables", "asked for by --backend, and it works here"},
 		{"iptables", []backends.Detected{works("nftables", true), not("iptables", "no program")}, "", "iptables was asked for by --backend, and does not work here: no program"},
-		{"auto", []backends.Detected{not("nftables", strings.Repeat("x", 5000))}, "", "no backend works here; nftables does not: " + strings.Repeat("x", maxWhy) + " ..."},
+		{"auto", []backends.Detected{not("nftables", strings.Repeat("x", 5000))}, "", "no backend works here; nftables does not: " + strings.Repeat("x", contract.MaxNodeWords) + " ..."},
 	}
 	for _, tt := range tests {
 		if got := choose(tt.want, tt.found); got != (choice{backend: tt.backend, reason: tt.reason}) {

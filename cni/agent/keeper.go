@@ -165,7 +165,7 @@ func (k *keeper) attempt(ctx context.Context) choice {
 func (k *keeper) tried(ctx context.Context, want string) choice {
 	found, err := k.detect(ctx)
 	if err != nil {
-		return choice{reason: "the backends can't be tried: " + oneLine(err.Error())}
+		return choice{reason: "the backends can't be tried: " + contract.OneLine(err.Error())}
 	}
 	return choose(want, found)
 }

@@ -90,7 +90,7 @@ func (s *state) setPlugin(err error) {
 	s.update(func(n *contract.Node) {
 		n.Plugin = contract.NodeInstalled
 		if err != nil {
-			n.Plugin = "waiting: " + oneLine(err.Error())
+			n.Plugin = "waiting: " + contract.OneLine(err.Error())
 		}
 	})
 }

@@ -100,3 +100,16 @@ func ParseNode(value string) (Node, error) {
 	}
 	return n, nil
 }
+
+// MaxNodeWords bounds, in bytes, what one error has to say in a Node.
+const MaxNodeWords = 300
+
+// OneLine makes an error's words one line of at most MaxNodeWords, and " ..." where
+// there were more.
+func OneLine(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > MaxNodeWords {
+		s = strings.ToValidUTF8(s[:MaxNodeWords], "") + " ..."
+	}
+	return s
+}

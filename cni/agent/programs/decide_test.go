@@ -100,7 +100,7 @@ func TestSummarize(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	long := strings.Repeat("no\n", 500)
-	if got := summarize(s, nil, "", errors.New(long)).SelfTest; len(got) > maxWords+4 || strings.Contains(got, "\n") {
+	if got := summarize(s, nil, "", errors.New(long)).SelfTest; len(got) > contract.MaxNodeWords+4 || strings.Contains(got, "\n") {
 		t.Errorf("self-test %q", got)
 	}
 }

@@ -53,7 +53,7 @@ func summarize(s ebpf.Status, others []ebpf.Other, root string, failed error) *c
 		Services: s.Services, Ends: s.Ends,
 	}
 	if failed != nil {
-		now.SelfTest = oneLine(failed.Error())
+		now.SelfTest = contract.OneLine(failed.Error())
 	}
 	for _, each := range s.Programs {
 		now.Programs = append(now.Programs, contract.NodeProgram{Name: each.Name, Tag: each.Tag, Attached: each.Attached})
@@ -91,17 +91,6 @@ func held(ctx context.Context, n node) (pods int, err error) {
 			return s.Pods, err
 		}
 	}
-}
-
-// maxWords bounds what goes into an annotation of one error.
-const maxWords = 300
-
-func oneLine(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > maxWords {
-		s = strings.ToValidUTF8(s[:maxWords], "") + " ..."
-	}
-	return s
 }
 
 func join(words []string) string { return strings.Join(words, ", ") }
