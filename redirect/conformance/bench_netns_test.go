@@ -126,39 +126,25 @@ func report(b *testing.B, all map[string]*measured) {
 	none, nft := all["none"], all["nftables"]
 	for _, c := range contenders()[1:] {
 		name := strings.ReplaceAll(c.name, "-", "_")
-		figure.Publish(b, "redirect.apply_ms."+name, round(median(all[c.name].applyMS)), "ms")
-		figure.Publish(b, "redirect.connect_added_us."+name, round(median(all[c.name].connectUS)-median(none.connectUS)), "us")
-		figure.Publish(b, "redirect.conn_rate."+name, round(median(all[c.name].connectionsPerSecond)), "connections/s")
-		figure.Publish(b, "redirect.round_trip_us."+name, round(median(all[c.name].roundTripUS)), "us")
+		figure.Publish(b, "redirect.apply_ms."+name, round(figure.Median(all[c.name].applyMS)), "ms")
+		figure.Publish(b, "redirect.connect_added_us."+name, round(figure.Median(all[c.name].connectUS)-figure.Median(none.connectUS)), "us")
+		figure.Publish(b, "redirect.conn_rate."+name, round(figure.Median(all[c.name].connectionsPerSecond)), "connections/s")
+		figure.Publish(b, "redirect.round_trip_us."+name, round(figure.Median(all[c.name].roundTripUS)), "us")
 	}
 	// Against the faster variant of each peer.
-	perRule := min(median(all["per-rule-nft"].applyMS), median(all["per-rule-legacy"].applyMS))
-	figure.Publish(b, "redirect.apply_ms.vs_one_process_per_rule", round(median(nft.applyMS)/perRule), "ratio")
+	perRule := min(figure.Median(all["per-rule-nft"].applyMS), figure.Median(all["per-rule-legacy"].applyMS))
+	figure.Publish(b, "redirect.apply_ms.vs_one_process_per_rule", round(figure.Median(nft.applyMS)/perRule), "ratio")
 	figure.Publish(b, "redirect.conn_rate.nftables_vs_iptables", round(min(
-		median(ratios(nft.connectionsPerSecond, all["iptables-nft"].connectionsPerSecond)),
-		median(ratios(nft.connectionsPerSecond, all["iptables-legacy"].connectionsPerSecond)),
+		figure.Median(figure.Ratios(nft.connectionsPerSecond, all["iptables-nft"].connectionsPerSecond)),
+		figure.Median(figure.Ratios(nft.connectionsPerSecond, all["iptables-legacy"].connectionsPerSecond)),
 	)), "ratio")
-}
-
-// ratios divides round by round.
-func ratios(a, b []float64) []float64 {
-	out := make([]float64, len(a))
-	for i := range a {
-		out[i] = a[i] / b[i]
-	}
-	return out
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
 }
 
 func spread(values []float64) string {
 	if len(values) == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.4g [%.4g to %.4g]", median(values), slices.Min(values), slices.Max(values))
+	return fmt.Sprintf("%.4g [%.4g to %.4g]", figure.Median(values), slices.Min(values), slices.Max(values))
 }
 
 // round keeps four digits.

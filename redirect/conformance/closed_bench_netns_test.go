@@ -56,9 +56,9 @@ func BenchmarkClosedPorts(b *testing.B) {
 		}
 		capture, refuse := all[s.name+" "+redirect.ClosedCapture.String()], all[s.name+" "+redirect.ClosedRefuse.String()]
 		name := strings.ReplaceAll(s.name, "-", "_")
-		figure.Publish(b, "redirect.closed_ports.apply_ratio."+name, round(median(ratios(refuse.applyMS, capture.applyMS))), "ratio")
-		figure.Publish(b, "redirect.closed_ports.connect_ratio."+name, round(median(ratios(refuse.connectUS, capture.connectUS))), "ratio")
-		figure.Publish(b, "redirect.closed_ports.conn_rate_ratio."+name, round(median(ratios(refuse.connectionsPerSecond, capture.connectionsPerSecond))), "ratio")
+		figure.Publish(b, "redirect.closed_ports.apply_ratio."+name, round(figure.Median(figure.Ratios(refuse.applyMS, capture.applyMS))), "ratio")
+		figure.Publish(b, "redirect.closed_ports.connect_ratio."+name, round(figure.Median(figure.Ratios(refuse.connectUS, capture.connectUS))), "ratio")
+		figure.Publish(b, "redirect.closed_ports.conn_rate_ratio."+name, round(figure.Median(figure.Ratios(refuse.connectionsPerSecond, capture.connectionsPerSecond))), "ratio")
 	}
 	b.Log(table.String())
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/shuntmesh/shunt/internal/figure"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
 )
 
@@ -72,7 +73,7 @@ func connectTime(b *testing.B, n *testnet.Namespace, dest string) float64 {
 		}
 		return nil
 	})
-	return median(took)
+	return figure.Median(took)
 }
 
 // roundTrip returns the median time of 64 bytes there and back on one
@@ -96,7 +97,7 @@ func roundTrip(b *testing.B, n *testnet.Namespace, dest string) float64 {
 				}
 				took = append(took, micros(time.Since(begin)))
 			}
-			medians = append(medians, median(took))
+			medians = append(medians, figure.Median(took))
 		}
 		return nil
 	})

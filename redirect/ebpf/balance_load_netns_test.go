@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/figure"
 	"github.com/shuntmesh/shunt/redirect/internal/testnet"
 	"github.com/shuntmesh/shunt/redirect/netns"
 )
@@ -180,5 +181,5 @@ func (s *bench) connectTime(dest string) (us float64, err error) {
 		}
 		return nil
 	})
-	return middle(took), err
+	return figure.Median(took), err
 }

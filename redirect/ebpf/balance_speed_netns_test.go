@@ -168,12 +168,12 @@ func report(b *testing.B, all []*contender) {
 		if by[against] == nil {
 			continue
 		}
-		each := ratios(by["balanced"].rate, by[against].rate)
+		each := figure.Ratios(by["balanced"].rate, by[against].rate)
 		fmt.Fprintf(&text, "balanced to %-14s %s\n", against, spread(each))
-		figure.Publish(b, "ebpf.lb.conn_rate_vs_"+name, fmt.Sprintf("%.4g", middle(each)), "ratio")
+		figure.Publish(b, "ebpf.lb.conn_rate_vs_"+name, fmt.Sprintf("%.4g", figure.Median(each)), "ratio")
 	}
 	b.Log(text.String())
-	figure.Publish(b, "ebpf.lb.connect_added_us", fmt.Sprintf("%.4g", middle(by["balanced"].connectUS)-middle(by["direct"].connectUS)), "us")
+	figure.Publish(b, "ebpf.lb.connect_added_us", fmt.Sprintf("%.4g", figure.Median(by["balanced"].connectUS)-figure.Median(by["direct"].connectUS)), "us")
 }
 
 // reportTables measures Balance itself.
@@ -197,25 +197,11 @@ func (n Node) reportTables(b *testing.B) {
 		timed(&one, changed)
 		timed(&none, nil)
 	}
-	figure.Publish(b, "ebpf.lb.balance_10k_services_ms", fmt.Sprintf("%.4g", middle(first)), "ms")
-	figure.Publish(b, "ebpf.lb.balance_10k_one_change_ms", fmt.Sprintf("%.4g", middle(one)), "ms")
-	figure.Publish(b, "ebpf.lb.balance_10k_no_change_ms", fmt.Sprintf("%.4g", middle(same)), "ms")
-}
-
-// ratios divides turn by turn.
-func ratios(a, b []float64) []float64 {
-	each := make([]float64, len(a))
-	for i := range a {
-		each[i] = a[i] / b[i]
-	}
-	return each
-}
-
-func middle(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
+	figure.Publish(b, "ebpf.lb.balance_10k_services_ms", fmt.Sprintf("%.4g", figure.Median(first)), "ms")
+	figure.Publish(b, "ebpf.lb.balance_10k_one_change_ms", fmt.Sprintf("%.4g", figure.Median(one)), "ms")
+	figure.Publish(b, "ebpf.lb.balance_10k_no_change_ms", fmt.Sprintf("%.4g", figure.Median(same)), "ms")
 }
 
 func spread(values []float64) string {
-	return fmt.Sprintf("%.4g [%.4g to %.4g]", middle(values), slices.Min(values), slices.Max(values))
+	return fmt.Sprintf("%.4g [%.4g to %.4g]", figure.Median(values), slices.Min(values), slices.Max(values))
 }
