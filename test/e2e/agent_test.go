@@ -116,12 +116,15 @@ func metrics(node string) (map[string]float64, error) {
 func (c *court) first(t *testing.T, w *witness) time.Time {
 	t.Helper()
 	var at time.Time
-	eventually(t, time.Minute, func() string {
+	complaint := within(time.Minute, func() string {
 		if at = c.report(t).Pods[w.uid].First; at.IsZero() {
-			return w.name + " has not dialled\n" + c.why(w.name)
+			return w.name + " has not dialled"
 		}
 		return ""
 	})
+	if complaint != "" {
+		t.Fatalf("%s\n%s", complaint, c.why(w.name))
+	}
 	return at
 }
 

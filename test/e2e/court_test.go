@@ -191,8 +191,9 @@ func (c *court) start(t *testing.T, batch, node string, n int, gap time.Duration
 // ready waits until every pod of a batch is Ready: none may be stuck.
 func (c *court) ready(t *testing.T, batch string, limit time.Duration) {
 	t.Helper()
-	eventually(t, limit, func() string {
-		var waiting []string
+	var waiting []string
+	complaint := within(limit, func() string {
+		waiting = nil
 		for _, p := range c.pods(t, batch) {
 			if !isReady(p) {
 				waiting = append(waiting, p.Metadata.Name)
@@ -201,8 +202,11 @@ func (c *court) ready(t *testing.T, batch string, limit time.Duration) {
 		if len(waiting) == 0 {
 			return ""
 		}
-		return fmt.Sprintf("not ready: %v\n%s", waiting, c.why(waiting[0]))
+		return fmt.Sprintf("not ready: %v", waiting)
 	})
+	if complaint != "" {
+		t.Fatalf("after %v: %s\n%s", limit, complaint, c.why(waiting[0]))
+	}
 }
 
 func isReady(p pod) bool {
@@ -265,29 +269,42 @@ func (c *court) empty(t *testing.T) {
 // directions, and returns what it knows of them.
 func (c *court) heard(t *testing.T, witnesses []*witness) judge.Report {
 	t.Helper()
-	var report judge.Report
-	eventually(t, 20*time.Second, func() string {
+	const limit = 20 * time.Second
+	var (
+		report judge.Report
+		silent string
+	)
+	complaint := within(limit, func() string {
 		report = c.report(t)
 		for _, w := range witnesses {
 			if in, out := report.Pods[w.uid].Proxied(); in == 0 || out == 0 {
-				return fmt.Sprintf("%s: %d calls and %d dials came through its proxy\n%s", w.name, in, out, c.why(w.name))
+				silent = w.name
+				return fmt.Sprintf("%s: %d calls and %d dials came through its proxy", w.name, in, out)
 			}
 		}
 		return ""
 	})
+	if complaint != "" {
+		t.Fatalf("after %v: %s\n%s", limit, complaint, c.why(silent))
+	}
 	return report
 }
 
 // eventually calls check until it returns no complaint, or fails with the last.
 func eventually(t *testing.T, limit time.Duration, check func() (complaint string)) {
 	t.Helper()
-	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
-		complaint := check()
-		if complaint == "" {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("after %v: %s", limit, complaint)
+	if complaint := within(limit, check); complaint != "" {
+		t.Fatalf("after %v: %s", limit, complaint)
+	}
+}
+
+// within calls check until it returns no complaint, and returns the last. The
+// longer it may take the seldomer it asks: who asks takes the cores of who works.
+func within(limit time.Duration, check func() (complaint string)) (complaint string) {
+	pause := min(max(limit/100, 100*time.Millisecond), time.Second)
+	for end := time.Now().Add(limit); ; time.Sleep(pause) {
+		if complaint = check(); complaint == "" || time.Now().After(end) {
+			return complaint
 		}
 	}
 }
