@@ -18,6 +18,7 @@ import (
 	"github.com/shuntmesh/shunt/internal/figure"
 	"github.com/shuntmesh/shunt/redirect"
 	"github.com/shuntmesh/shunt/redirect/conformance"
+	"github.com/shuntmesh/shunt/redirect/internal/nslock"
 )
 
 // killsEnv says how often, for each backend, a first apply is killed and, in
@@ -138,6 +139,7 @@ func killOnce(t *testing.T, b *bed, s subject, c conformance.Change, delay time.
 	err := a.start()
 	time.Sleep(delay)
 	interrupted, killErr := a.kill()
+	b.outlive(t)
 	if err := errors.Join(err, killErr); err != nil {
 		t.Error(err)
 	}
@@ -173,6 +175,20 @@ func killOnce(t *testing.T, b *bed, s subject, c conformance.Change, delay time.
 			delay, repaired.asNew, repaired.probes, errors.Join(repaired.notNew...))
 	}
 	return k
+}
+
+// outlive waits for what a killed applier has started: killed too, a program ends
+// with the system call that it is in, which may be the one that commits. Each has
+// the lock on the namespace until then.
+func (b *bed) outlive(t *testing.T) {
+	t.Helper()
+	b.pod.Do(t, func() error {
+		lock, err := nslock.Acquire(t.Context())
+		if err == nil {
+			lock.Release()
+		}
+		return err
+	})
 }
 
 // sight is what a change's probes say of the state of a pod.
