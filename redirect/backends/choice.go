@@ -29,8 +29,9 @@ type Applied struct {
 type Left []error
 
 // Apply uses the first backend that works. What others hold is taken away
-// afterwards, so that no connection is missed in between. It is idempotent. Left
-// is told with an error too.
+// afterwards, so that no new connection is missed in between; those that are open
+// lose the translation that they have from rules (see Keeping). It is idempotent.
+// Left is told with an error too.
 //
 // A plan that may capture closed ports does so by a backend that works but for
 // that: a kernel that lacks something is no reason to go over to another one.
@@ -54,6 +55,25 @@ func (c Choice) Apply(ctx context.Context, p redirect.Plan) (Applied, error) {
 		return Applied{candidate.Name, changed || cleaned, errors.Join(refusals...), unheard, left}, err
 	}
 	return Applied{}, errors.Join(refusals...)
+}
+
+// Keeping returns a choice whose first is the backend that has rules in this
+// namespace already, where one has. The kernel translates open connections by the
+// rules under which they began: with another backend in their place it would
+// forget them. Preferred backends have no rules, and nothing is lost by the change.
+func (c Choice) Keeping(ctx context.Context) Choice {
+	for _, b := range slices.Concat(c.use, c.others) {
+		if b.Preferred || emptiness(ctx, b) > 0 {
+			continue
+		}
+		is := func(other Backend) bool { return other.Name == b.Name }
+		return Choice{
+			use:    slices.Concat([]Backend{b}, slices.DeleteFunc(slices.Clone(c.use), is)),
+			others: slices.DeleteFunc(slices.Clone(c.others), is),
+			held:   c.held,
+		}
+	}
+	return c
 }
 
 // clean removes what backends hold. One that can't work here can't remove

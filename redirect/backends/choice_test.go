@@ -84,6 +84,7 @@ func TestPreferred(t *testing.T) {
 		done, err := c.Apply(t.Context(), redirect.Plan{})
 		return done.By, err
 	}
+	keep := func(c backends.Choice) (string, error) { return apply(c.Keeping(t.Context())) }
 	check := func(c backends.Choice) (string, error) { return "", c.Check(t.Context(), redirect.Plan{}) }
 	remove := func(c backends.Choice) (string, error) {
 		_, err := c.Remove(t.Context())
@@ -103,6 +104,11 @@ func TestPreferred(t *testing.T) {
 		{"not named", "auto", teller{}, teller{}, apply, "plain", "plain apply"},
 		{"not named, over it", "auto", teller{}, teller{holds: true}, apply, "plain", "plain apply, node remove, plain apply"},
 		{"another is named, over it", "plain", teller{}, teller{holds: true}, apply, "plain", "plain apply, node remove, plain apply"},
+		{"kept", "node", teller{holds: true}, teller{}, keep, "plain", "plain apply"},
+		{"kept, beside the other", "node", teller{holds: true}, teller{holds: true}, keep, "plain", "plain apply, node remove, plain apply"},
+		{"kept, where it can't", "node", teller{holds: true, err: lacks}, teller{}, keep, "node", "plain apply, node apply, plain remove"},
+		{"nothing to keep", "node", teller{}, teller{}, keep, "node", "node apply"},
+		{"without rules to keep", "plain", teller{}, teller{holds: true}, keep, "plain", "plain apply, node remove, plain apply"},
 		{"checked by no name", "auto", teller{}, teller{holds: true}, check, "", "node check"},
 		{"checked by no name, and of the other", "auto", teller{holds: true}, teller{}, check, "", "plain check"},
 		{"checked by its name, and of the other", "node", teller{holds: true}, teller{}, check, "", "plain check"},

@@ -26,8 +26,8 @@ type deed struct {
 }
 
 // put makes a namespace match the wish. What is right is not touched, whichever
-// backend it is of: an agent that prefers another than the one before does not
-// move running pods.
+// backend it is of, and what is wrong is mended by the one that has made it: an
+// agent that prefers another than the one before does not move running pods.
 func put(ctx context.Context, ns *os.File, w wish, node string, all []backends.Backend) (deed, error) {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
@@ -47,6 +47,9 @@ func put(ctx context.Context, ns *os.File, w wish, node string, all []backends.B
 		}
 		// Where the check can't tell, Apply can: it replaces what it doesn't know.
 		errors.As(err, &d.diff)
+		if w.backend == "" {
+			wanted = wanted.Keeping(ctx)
+		}
 		applied, err := wanted.Apply(ctx, w.plan)
 		if applied.Changed { // else the plugin was faster
 			d.by, d.left = applied.By, applied.Left

@@ -196,6 +196,26 @@ func TestRightByAnotherBackend(t *testing.T) {
 	}
 }
 
+// TestMendedByTheBackendThatMadeIt is the same node, where rules of the backend
+// from before are wrong.
+func TestMendedByTheBackendThatMadeIt(t *testing.T) {
+	p := podtest.Start(t, uid(0), podtest.Kind{})
+	stop := newReal(t, "iptables", injected(0)).start()
+	within(t, 5*time.Second, "rules", func() bool { return checkIn(t, p, "iptables") == nil })
+	stop()
+	if err := netns.In(p.Net(), func() error {
+		return exec.Command("iptables", "-t", "nat", "-D", "OUTPUT", "1").Run()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	r := newReal(t, "nftables", injected(0))
+	defer r.start()()
+	within(t, 5*time.Second, "an Event", func() bool { return len(r.events()) == 1 })
+	if err := checkIn(t, p, "iptables"); err != nil || !strings.Contains(r.events()[0].Message, "by iptables") {
+		t.Errorf("%v, %+v: the pod was moved", err, r.events())
+	}
+}
+
 // TestRulesAreRestored that were right and were changed since.
 func TestRulesAreRestored(t *testing.T) {
 	p := podtest.Start(t, uid(0), podtest.Kind{})

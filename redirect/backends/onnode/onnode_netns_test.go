@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +21,8 @@ import (
 
 // TestSwitch goes from one backend to the next and back, with a pod that works:
 // no connection goes around the proxy, or is refused, and only one backend holds
-// something afterwards.
+// something afterwards. One that is open when the rules go that translate it is
+// lost.
 func TestSwitch(t *testing.T) {
 	all := node(t)
 	outside, pod := testnet.Pair(t)
@@ -30,44 +32,76 @@ func TestSwitch(t *testing.T) {
 	outside.Listen(t, "far", "[::]:80")
 	plan := plan(t)
 	use(t, pod, all, "nftables", plan)
+	ways := []*way{
+		{from: pod, to: testnet.NodeV4 + ":80", want: "outbound " + testnet.NodeV4 + ":80 "},
+		{from: outside, to: testnet.PodV4 + ":8080", want: "inbound " + testnet.PodV4 + ":8080 "},
+	}
 	quit := make(chan struct{})
 	var calling sync.WaitGroup
-	calls := make([]int, 2)
-	for i, way := range []struct {
-		from     *testnet.Namespace
-		to, want string
-	}{
-		{pod, testnet.NodeV4 + ":80", "outbound " + testnet.NodeV4 + ":80 "},
-		{outside, testnet.PodV4 + ":8080", "inbound " + testnet.PodV4 + ":8080 "},
-	} {
-		calling.Go(func() {
-			for ; ; calls[i]++ {
-				select {
-				case <-quit:
-					return
-				case <-time.After(time.Millisecond):
-				}
-				c, said := way.from.Dial(t, "", way.to)
-				if !strings.HasPrefix(said, way.want) {
-					t.Errorf("%q answers at %s, want %q", said, way.to, way.want)
-				}
-				if c != nil {
-					_ = c.Close()
-				}
-			}
-		})
+	for _, w := range ways {
+		calling.Go(func() { w.callUntil(t, quit) })
 	}
+	stop := sync.OnceFunc(func() {
+		close(quit)
+		calling.Wait()
+	})
+	defer stop()
 	const switches = 6
 	for i := range switches {
-		time.Sleep(100 * time.Millisecond)
+		for _, w := range ways {
+			w.more(t, 10)
+		}
 		use(t, pod, all, []string{onnode.EBPF, "nftables", onnode.EBPF, "iptables"}[i%4], plan)
 	}
-	time.Sleep(100 * time.Millisecond)
-	close(quit)
-	calling.Wait()
-	t.Logf("%d switches, %v calls", switches, calls)
-	if calls[0] < 10*switches || calls[1] < 10*switches {
-		t.Errorf("%v calls in %d switches: the test shows nothing", calls, switches)
+	for _, w := range ways {
+		w.more(t, 10)
+	}
+	stop()
+	for _, w := range ways {
+		t.Logf("%d calls to %s, %d lost", w.calls.Load(), w.to, w.lost)
+		if limit := switches / 2; w.lost > limit { // each other one takes rules away, and one call is open
+			t.Errorf("%d connections to %s were lost, want %d at most", w.lost, w.to, limit)
+		}
+	}
+}
+
+// way is how one namespace calls the other.
+type way struct {
+	from     *testnet.Namespace
+	to, want string
+	calls    atomic.Int64
+	lost     int // that were open, and then silent or reset
+}
+
+// callUntil calls, one call after the other.
+func (w *way) callUntil(t *testing.T, quit <-chan struct{}) {
+	for ; ; w.calls.Add(1) {
+		select {
+		case <-quit:
+			return
+		case <-time.After(time.Millisecond):
+		}
+		c, said := w.from.Dial(t, "", w.to)
+		switch {
+		case c != nil && strings.HasPrefix(said, "read tcp "):
+			w.lost++
+		case !strings.HasPrefix(said, w.want):
+			t.Errorf("%q answers at %s, want %q", said, w.to, w.want)
+		}
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+}
+
+// more waits for n calls more.
+func (w *way) more(t *testing.T, n int64) {
+	t.Helper()
+	enough := w.calls.Load() + n
+	for end := time.Now().Add(20 * time.Second); w.calls.Load() < enough; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d calls to %s in 20 s, want %d", w.calls.Load()+n-enough, w.to, n)
+		}
 	}
 }
 
