@@ -133,13 +133,15 @@ func (p *Programs) turn(ctx context.Context, m Mode) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	n, err := p.node()
-	if err != nil {
-		p.options.Log.Warn("look after the eBPF programs", "err", err)
+	n, rootless := p.node()
+	if rootless != nil {
 		n = p.open("")
 	}
 	s, err := n.Status()
 	missing := errors.Is(err, fs.ErrNotExist)
+	if rootless != nil && (m != Unwanted || !missing) {
+		p.options.Log.Warn("look after the eBPF programs", "err", rootless)
+	}
 	switch {
 	case missing && m == Used: // somebody has unpinned them, and with that let every pod go
 		p.tests, p.failed = tests{failed: 1}, err
