@@ -129,6 +129,7 @@ func (c *court) first(t *testing.T, w *witness) time.Time {
 }
 
 // flow starts witnesses, gap apart, at least n of them and until stop is called.
+// The batch is deleted when the test ends.
 func (c *court) flow(t *testing.T, batch string, n int, gap time.Duration) (stop func() []*witness) {
 	t.Helper()
 	var (
@@ -141,7 +142,7 @@ func (c *court) flow(t *testing.T, batch string, n int, gap time.Duration) (stop
 		for {
 			select {
 			case <-end:
-				if len(started) >= n {
+				if len(started) >= n || t.Failed() {
 					return
 				}
 			default:
@@ -155,10 +156,17 @@ func (c *court) flow(t *testing.T, batch string, n int, gap time.Duration) (stop
 			time.Sleep(gap)
 		}
 	})
-	return func() []*witness {
-		t.Helper()
+	ended := sync.OnceFunc(func() {
 		close(end)
 		running.Wait()
+	})
+	t.Cleanup(func() {
+		ended()
+		c.end(t, batch)
+	})
+	return func() []*witness {
+		t.Helper()
+		ended()
 		if failed != nil {
 			t.Errorf("start a pod: %v", failed)
 		}

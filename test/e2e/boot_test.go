@@ -70,12 +70,11 @@ func testReinstall(t *testing.T, c *court) {
 	older := c.start(t, "older", "", 4, 0)
 	defer c.end(t, "older")
 	c.ready(t, "older", 2*time.Minute)
-	stop := c.flow(t, "reinstall", size(10, 50), hard())
+	stop := c.flow(t, "reinstall", size(10, 50), pace)
 	if _, err := command(3*time.Minute, "", shuntctl, "uninstall"); err != nil {
 		t.Error(err)
 	}
 	stop()
-	defer c.end(t, "reinstall")
 	awaitInstalled(t, "chained false, binary false")
 	before := c.report(t)
 	time.Sleep(3 * time.Second)

@@ -90,9 +90,9 @@ func again[T int | time.Duration](few, more T) T {
 	return more
 }
 
-// hard is the gap between the pods of a fault that takes its time. Pods that start
-// take the two cores that a fault is to go on with.
-func hard() time.Duration { return size(1200*time.Millisecond, 400*time.Millisecond) }
+// pace is the gap between the pods of a fault that takes its time: two cores start
+// about one in a second, and the fault is to go on beside.
+const pace = 1200 * time.Millisecond
 
 // afterwards is how long pods may take to be Ready once a fault is over. A
 // container that has failed is tried again 10 s later at first, then 20 s.
@@ -220,11 +220,10 @@ func testAgentFrozen(t *testing.T, c *court) {
 
 // testAgentRollout starts pods while each agent is replaced by another.
 func testAgentRollout(t *testing.T, c *court) {
-	stop := c.flow(t, "rollout", size(10, 50), hard())
+	stop := c.flow(t, "rollout", size(10, 50), pace)
 	kubectl(t, "-n", system, "rollout", "restart", "daemonset", agentSet)
 	kubectl(t, "-n", system, "rollout", "status", "daemonset", agentSet, "--timeout=150s")
 	witnesses := stop()
-	defer c.end(t, "rollout")
 	c.ready(t, "rollout", afterwards)
 	c.heard(t, witnesses)
 	byPrograms(t, witnesses, "witness")

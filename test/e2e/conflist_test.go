@@ -78,8 +78,7 @@ func rewrite(t *testing.T, node string, text []byte, renamed bool) {
 func testConflistRewritten(t *testing.T, c *court) {
 	const every, repairLimit = 2 * time.Second, time.Second
 	length := size(again(10*time.Second, 20*time.Second), time.Minute)
-	// Two cores start about one pod in a second: more would wait for each other.
-	stop := c.flow(t, "rewritten", 0, 1200*time.Millisecond)
+	stop := c.flow(t, "rewritten", 0, pace)
 	var (
 		mu      sync.Mutex
 		slowest time.Duration
@@ -106,7 +105,6 @@ func testConflistRewritten(t *testing.T, c *court) {
 	}
 	writers.Wait()
 	witnesses := stop()
-	defer c.end(t, "rewritten")
 	figure("cni.rewrites", times, "rewrites")
 	figure("cni.repair_ms_max", slowest.Milliseconds(), "ms")
 	if slowest > repairLimit {

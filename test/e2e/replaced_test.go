@@ -14,8 +14,7 @@ import (
 // testAgentKilled kills the agents while pods start: what they have loaded is the
 // node's, and stays.
 func testAgentKilled(t *testing.T, c *court) {
-	stop := c.flow(t, "killed", size(10, 50), hard())
-	defer c.end(t, "killed")
+	stop := c.flow(t, "killed", size(10, 50), pace)
 	for range size(1, 3) {
 		for _, node := range nodes() {
 			before := programs(t, node)
@@ -35,8 +34,7 @@ func testAgentKilled(t *testing.T, c *court) {
 // testProgramsReplaced has agents of another version come and go while pods start.
 // Each puts its own programs in the place of those that it finds.
 func testProgramsReplaced(t *testing.T, c *court) {
-	stop := c.flow(t, "replaced", size(10, 50), hard())
-	defer c.end(t, "replaced")
+	stop := c.flow(t, "replaced", size(10, 50), pace)
 	ours := tags(t)
 	image := runAgent(t, os.Getenv("SHUNT_E2E_OTHER_AGENT"))
 	theirs := tags(t)
