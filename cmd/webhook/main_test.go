@@ -3,9 +3,7 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -49,19 +47,6 @@ func TestParse(t *testing.T) {
 		if (err == nil) != (tt.words == "") || err != nil && !strings.Contains(err.Error(), tt.words) {
 			t.Errorf("%s: error %v, want one with %q", tt.flag, err, tt.words)
 		}
-	}
-}
-
-// One part's failure ends the other, and is what join returns.
-func TestJoin(t *testing.T) {
-	fails := errors.New("port in use")
-	ended := false
-	err := join(t.Context(),
-		func(context.Context) error { return fails },
-		func(ctx context.Context) error { <-ctx.Done(); ended = true; return nil },
-	)
-	if !errors.Is(err, fails) || !ended {
-		t.Errorf("join = %v, other part ended: %v", err, ended)
 	}
 }
 

@@ -4,10 +4,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"sync"
 
+	"github.com/shuntmesh/shunt/internal/task"
 	"github.com/shuntmesh/shunt/internal/version"
 	"github.com/shuntmesh/shunt/webhook"
 )
@@ -34,23 +33,5 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		defer context.AfterFunc(behind, end)()
 		return server.Run(front)
 	}
-	return join(behind, serve, p.keeper.Run, p.namespaces.Run, p.sidecars.Run, p.recorder.Run, p.guard.Run)
-}
-
-// join runs the parts until ctx ends or one of them fails, which ends the
-// others, and returns all their errors.
-func join(ctx context.Context, parts ...func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	errs := make([]error, len(parts))
-	var running sync.WaitGroup
-	for i, part := range parts {
-		running.Go(func() {
-			if errs[i] = part(ctx); errs[i] != nil {
-				cancel()
-			}
-		})
-	}
-	running.Wait()
-	return errors.Join(errs...)
+	return task.Join(behind, serve, p.keeper.Run, p.namespaces.Run, p.sidecars.Run, p.recorder.Run, p.guard.Run)
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/shuntmesh/shunt/cni/conf"
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/internal/events"
+	"github.com/shuntmesh/shunt/internal/task"
 	"github.com/shuntmesh/shunt/redirect/backends"
 )
 
@@ -81,7 +82,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	o.Log.Info("listening", "http", listener.Addr().String(), "socket", o.Socket, "node", o.Node, "version", p.state.get().Version)
 	c := &control{listener: listener, registry: p.registry(), ready: p.ready, log: o.Log}
-	return join(ctx, c.run, plugin.Run, p.pods.Run, p.set.Run, p.recorder.Run, p.reporter.run, p.keeper.run)
+	return task.Join(ctx, c.run, plugin.Run, p.pods.Run, p.set.Run, p.recorder.Run, p.reporter.run, p.keeper.run)
 }
 
 // check refuses what would only show when the first pod is to be captured.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/shuntmesh/shunt/cni/agent/programs"
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/task"
 	"github.com/shuntmesh/shunt/redirect/backends"
 	"github.com/shuntmesh/shunt/redirect/backends/onnode"
 )
@@ -109,7 +110,7 @@ func (k *keeper) keep(ctx context.Context) error {
 		k.installer(c.backend).Run, k.repairer(c.backend).Run,
 		func(ctx context.Context) error { return k.programs.Run(ctx, c.mode()) },
 	}
-	err := join(ctx, append(parts, k.beside(c.backend)...)...)
+	err := task.Join(ctx, append(parts, k.beside(c.backend)...)...)
 	if errors.Is(err, programs.ErrChoose) {
 		return nil
 	}
@@ -142,7 +143,7 @@ func (k *keeper) choose(ctx context.Context) choice {
 			return c
 		}
 		k.log.Error("choose backend", "reason", c.reason, "pause", detectPause.String())
-		if !sleep(ctx, detectPause) {
+		if !task.Sleep(ctx, detectPause) {
 			return choice{}
 		}
 	}
@@ -178,7 +179,7 @@ func (k *keeper) remove(ctx context.Context, what string) {
 		if err := k.uninstall(ctx, what == contract.UninstallRules); err != nil {
 			k.log.Error("uninstall", "err", err, "pause", uninstallPause.String())
 			k.state.setPlugin(err)
-			sleep(ctx, uninstallPause)
+			task.Sleep(ctx, uninstallPause)
 			continue
 		}
 		k.until(ctx, func(wish string) bool { return wish != what })
@@ -232,35 +233,5 @@ func (k *keeper) leave(ctx context.Context) {
 	}
 	if err := k.forget(ctx); err != nil {
 		k.log.Warn("forget the node", "err", err)
-	}
-}
-
-// join runs the parts until ctx ends or one of them fails, which ends the
-// others, and returns all their errors.
-func join(ctx context.Context, parts ...func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	errs := make([]error, len(parts))
-	var running sync.WaitGroup
-	for i, part := range parts {
-		running.Go(func() {
-			if errs[i] = part(ctx); errs[i] != nil {
-				cancel()
-			}
-		})
-	}
-	running.Wait()
-	return errors.Join(errs...)
-}
-
-// sleep reports whether d has passed before ctx ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/shuntmesh/shunt/cni/agent/programs"
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/task"
 	"github.com/shuntmesh/shunt/redirect/backends"
 	"github.com/shuntmesh/shunt/redirect/backends/onnode"
 )
@@ -142,7 +143,7 @@ func (b bpf) Run(ctx context.Context, m programs.Mode) error {
 		if chosen {
 			return programs.ErrChoose
 		}
-		if !sleep(ctx, time.Minute) {
+		if !task.Sleep(ctx, time.Minute) {
 			return nil
 		}
 	}

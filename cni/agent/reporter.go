@@ -11,6 +11,7 @@ import (
 
 	"github.com/shuntmesh/shunt/cni/agent/kube"
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/task"
 )
 
 const (
@@ -37,22 +38,22 @@ type reporter struct {
 func (r *reporter) run(ctx context.Context) error {
 	var written contract.Node
 	var due time.Time // when all is read and written again
-	pause := minReportPause
+	retry := task.Backoff{Min: minReportPause, Max: maxReportPause}
 	for ctx.Err() == nil {
 		full := !time.Now().Before(due)
 		if err := r.report(ctx, &written, full); err != nil {
+			pause := retry.Next()
 			if ctx.Err() == nil {
 				r.log.Warn("report", "err", err, "pause", pause.String())
 			}
-			sleep(ctx, pause/2+rand.N(pause))
-			pause = min(2*pause, maxReportPause)
+			task.Sleep(ctx, pause)
 			continue
 		}
-		pause = minReportPause
+		retry.Reset()
 		if full {
 			due = time.Now().Add(reportPeriod/2 + rand.N(reportPeriod))
 		}
-		if !sleep(ctx, reportGap) {
+		if !task.Sleep(ctx, reportGap) {
 			return nil
 		}
 		timer := time.NewTimer(time.Until(due))

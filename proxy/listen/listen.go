@@ -11,6 +11,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/shuntmesh/shunt/internal/task"
 )
 
 // Options are what a Listener needs beside its address.
@@ -87,7 +89,7 @@ func (l *Listener) Run(ctx context.Context, handle func(c *net.TCPConn, release 
 			}
 			l.options.AcceptError(err)
 			pause = nextPause(pause)
-			sleep(ctx, pause)
+			task.Sleep(ctx, pause)
 			continue
 		}
 		pause = 0
@@ -117,13 +119,4 @@ func (l *Listener) acquire(ctx context.Context) bool {
 // descriptors fails again at once, and must not spin.
 func nextPause(last time.Duration) time.Duration {
 	return min(max(2*last, 5*time.Millisecond), time.Second)
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

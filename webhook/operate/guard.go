@@ -18,6 +18,7 @@ import (
 
 	"github.com/shuntmesh/shunt/internal/contract"
 	"github.com/shuntmesh/shunt/internal/events"
+	"github.com/shuntmesh/shunt/internal/task"
 )
 
 // GuardPath is where the control listener serves a Guard's report.
@@ -116,7 +117,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 // next round tries again.
 func (g *Guard) Run(ctx context.Context) error {
 	// Replicas that start together take turns.
-	for pause := firstRound/2 + rand.N(firstRound/2); sleep(ctx, pause); pause = guardPeriod/2 + rand.N(guardPeriod) {
+	for pause := firstRound/2 + rand.N(firstRound/2); task.Sleep(ctx, pause); pause = guardPeriod/2 + rand.N(guardPeriod) {
 		if err := g.round(ctx); err != nil {
 			g.options.Log.Warn("look for pods without a proxy", "err", err)
 		}

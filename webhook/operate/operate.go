@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +22,7 @@ import (
 	"github.com/shuntmesh/shunt/internal/ca"
 	"github.com/shuntmesh/shunt/internal/ca/kubesecret"
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/task"
 )
 
 const (
@@ -105,19 +105,19 @@ func (k *Keeper) Ready() error {
 func (k *Keeper) Run(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer func() { fail(nil); k.stopLeaf() }()
-	pause := minPause
+	retry := task.Backoff{Min: minPause, Max: maxPause}
 	for ctx.Err() == nil {
 		err := k.session(ctx, fail)
 		if err == nil {
-			pause = minPause
+			retry.Reset()
 			continue
 		}
 		if ctx.Err() != nil {
 			break
 		}
+		pause := retry.Next()
 		k.options.Log.Warn("try again", "err", err, "pause", pause.String())
-		sleep(ctx, pause/2+rand.N(pause))
-		pause = min(2*pause, maxPause)
+		task.Sleep(ctx, pause)
 	}
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("keep serving certificate: %w", err)
@@ -206,16 +206,4 @@ func (k *Keeper) serve(ctx context.Context, fail func(error)) error {
 	k.serving = authority
 	k.leaf.Store(leaf)
 	return nil
-}
-
-// sleep reports whether d has passed before ctx ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

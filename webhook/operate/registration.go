@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/task"
 )
 
 // Registrations is what is asked of the API server about them.
@@ -125,7 +126,7 @@ func (k *Keeper) repair(ctx context.Context, r *registration) error {
 		return fmt.Errorf("patch caBundle of MutatingWebhookConfiguration %s: %w", registrationName, err)
 	}
 	k.options.Log.Info("put caBundle right", "registration", registrationName, "version", r.ResourceVersion)
-	sleep(ctx, settle)
+	task.Sleep(ctx, settle)
 	return nil
 }
 

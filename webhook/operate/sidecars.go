@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/version"
+
+	"github.com/shuntmesh/shunt/internal/task"
 )
 
 // nativeSince is the first minor version of Kubernetes 1 that has native
@@ -54,19 +56,19 @@ func (s *Sidecars) Ready() error {
 // Run reads the version every versionPeriod until ctx ends. Errors are logged
 // and tried again.
 func (s *Sidecars) Run(ctx context.Context) error {
-	pause := minPause
+	retry := task.Backoff{Min: minPause, Max: maxPause}
 	for ctx.Err() == nil {
 		err := s.update(ctx)
 		if err == nil {
-			pause = minPause
-			sleep(ctx, versionPeriod)
+			retry.Reset()
+			task.Sleep(ctx, versionPeriod)
 			continue
 		}
+		pause := retry.Next()
 		if ctx.Err() == nil {
 			s.log.Warn("read the API server's version", "err", err, "pause", pause.String())
 		}
-		sleep(ctx, pause)
-		pause = min(2*pause, maxPause)
+		task.Sleep(ctx, pause)
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"syscall"
 	"time"
 
@@ -17,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/shuntmesh/shunt/internal/task"
 )
 
 const (
@@ -46,17 +47,18 @@ func follow(ctx context.Context, name string, reader Reader, selector fields.Sel
 	}, &metav1.PartialObjectMetadata{}, store, cache.ReflectorOptions{Name: name, TypeDescription: name, ResyncPeriod: resync})
 	// The reflector logs by the logger of its context.
 	ctx = logr.NewContext(ctx, logr.FromSlogHandler(log.Handler()))
-	pause := minPause
+	retry := task.Backoff{Min: minPause, Max: maxPause}
 	for ctx.Err() == nil {
 		start := time.Now()
-		if err := reflector.ListAndWatchWithContext(ctx); err != nil && ctx.Err() == nil {
+		err := reflector.ListAndWatchWithContext(ctx)
+		if time.Since(start) > maxPause {
+			retry.Reset() // it has worked for a while
+		}
+		pause := retry.Next()
+		if err != nil && ctx.Err() == nil {
 			log.Warn("watch "+name, "err", err, "pause", pause.String())
 		}
-		if time.Since(start) > maxPause {
-			pause = minPause // it has worked for a while
-		}
-		sleep(ctx, pause/2+rand.N(pause))
-		pause = min(2*pause, maxPause)
+		task.Sleep(ctx, pause)
 	}
 }
 
@@ -67,14 +69,4 @@ func ended(err error) error {
 		return fmt.Errorf("watch: %v", err) //nolint:errorlint // what it wraps is what is hidden
 	}
 	return err
-}
-
-// sleep returns after d, or when ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/task"
 	"github.com/shuntmesh/shunt/redirect/ebpf"
 )
 
@@ -87,22 +88,10 @@ func held(ctx context.Context, n node) (pods int, err error) {
 		if err == nil {
 			s, err = n.Status()
 		}
-		if err != nil || s.Pods == 0 || time.Now().After(end) || !sleep(ctx, releasePeriod) {
+		if err != nil || s.Pods == 0 || time.Now().After(end) || !task.Sleep(ctx, releasePeriod) {
 			return s.Pods, err
 		}
 	}
 }
 
 func join(words []string) string { return strings.Join(words, ", ") }
-
-// sleep reports whether d has passed before ctx ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}

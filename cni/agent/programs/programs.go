@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/task"
 	"github.com/shuntmesh/shunt/redirect/ebpf"
 )
 
@@ -117,7 +118,7 @@ func (p *Programs) Run(ctx context.Context, m Mode) error {
 	p.mode = m
 	p.mu.Unlock()
 	for first := m != Used; ; first = false { // Start has looked a moment ago
-		if !first && !sleep(ctx, period) {
+		if !first && !task.Sleep(ctx, period) {
 			return nil
 		}
 		if err := p.turn(ctx, m); err != nil {

@@ -6,12 +6,12 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/shuntmesh/shunt/internal/contract"
+	"github.com/shuntmesh/shunt/internal/task"
 	"github.com/shuntmesh/shunt/internal/xdsapi"
 )
 
@@ -31,7 +31,7 @@ const (
 
 // listen keeps a stream until ctx ends.
 func (f *Feed) listen(ctx context.Context) {
-	pause, lastErr := minPause, ""
+	retry, lastErr := task.Backoff{Min: minPause, Max: maxPause}, ""
 	for ctx.Err() == nil {
 		begin := time.Now()
 		err := f.session(ctx)
@@ -40,16 +40,14 @@ func (f *Feed) listen(ctx context.Context) {
 			return
 		}
 		if time.Since(begin) > steady {
-			pause, lastErr = minPause, ""
+			retry.Reset()
+			lastErr = ""
 		}
 		if err.Error() != lastErr { // once, not every 15 s
 			f.options.Log.Warn("reconnect to discovery; what is balanced at connect stays as it is", "address", f.options.Address, "err", err)
 			lastErr = err.Error()
 		}
-		// Full jitter, so that nodes which lost the same replica do not come back
-		// at the same moment.
-		sleep(ctx, minPause/2+rand.N(pause))
-		pause = min(2*pause, maxPause)
+		task.Sleep(ctx, retry.Next())
 	}
 }
 

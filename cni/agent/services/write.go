@@ -4,8 +4,9 @@ package services
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
+
+	"github.com/shuntmesh/shunt/internal/task"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 
 // write hands each whole table to the kernel until ctx ends, the newest first.
 func (f *Feed) write(ctx context.Context) {
-	pause, lastErr := minRetry, ""
+	retry, lastErr := task.Backoff{Min: minRetry, Max: maxRetry}, ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -31,16 +32,17 @@ func (f *Feed) write(ctx context.Context) {
 			return
 		}
 		if err == nil {
-			pause, lastErr = minRetry, ""
-			sleep(ctx, writeGap)
+			retry.Reset()
+			lastErr = ""
+			task.Sleep(ctx, writeGap)
 			continue
 		}
+		pause := retry.Next()
 		if err.Error() != lastErr { // once, not every 30 s
 			f.options.Log.Error("balance services at connect", "err", err, "pause", pause.String())
 			lastErr = err.Error()
 		}
-		sleep(ctx, pause/2+rand.N(pause))
-		pause = min(2*pause, maxRetry)
+		task.Sleep(ctx, pause)
 		f.tell()
 	}
 }
@@ -67,15 +69,5 @@ func (f *Feed) tell() {
 	select {
 	case f.changed <- struct{}{}:
 	default:
-	}
-}
-
-// sleep returns after d, or when ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }
