@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // testAgentKilled kills the agents while pods start: what they have loaded is the
@@ -18,7 +19,14 @@ func testAgentKilled(t *testing.T, c *court) {
 	for range size(1, 3) {
 		for _, node := range nodes() {
 			before := programs(t, node)
-			signal(t, syscall.SIGKILL, agentPod(t, node).Metadata.UID, "agent")
+			uid := agentPod(t, node).Metadata.UID
+			eventually(t, 2*time.Minute, func() string { // the kubelet lets who died twice wait
+				if len(processes(t, uid, "agent")) == 0 {
+					return "the agent of " + node + " does not come back"
+				}
+				return ""
+			})
+			signal(t, syscall.SIGKILL, uid, "agent")
 			if after := programs(t, node); fmt.Sprint(after) != fmt.Sprint(before) {
 				t.Errorf("programs of %s: %v after its agent was killed, %v before", node, after, before)
 			}
