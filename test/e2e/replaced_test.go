@@ -16,10 +16,13 @@ import (
 // node's, and stays.
 func testAgentKilled(t *testing.T, c *court) {
 	stop := c.flow(t, "killed", size(10, 50), pace)
+	uids := map[string]string{}
+	for _, node := range nodes() {
+		uids[node] = agentPod(t, node).Metadata.UID
+	}
 	for range size(1, 3) {
-		for _, node := range nodes() {
+		for node, uid := range uids {
 			before := programs(t, node)
-			uid := agentPod(t, node).Metadata.UID
 			eventually(t, 2*time.Minute, func() string { // the kubelet lets who died twice wait
 				if len(processes(t, uid, "agent")) == 0 {
 					return "the agent of " + node + " does not come back"
