@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/shuntmesh/shunt/internal/task"
 	"github.com/shuntmesh/shunt/internal/xdsapi"
 )
 
@@ -62,11 +63,7 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		// Full jitter, so that proxies which lost the same replica do not
 		// come back at the same moment.
-		pause := minBackoff/2 + rand.N(wait)
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+		task.Sleep(ctx, minBackoff/2+rand.N(wait))
 		wait = min(2*wait, maxBackoff)
 	}
 	return nil
