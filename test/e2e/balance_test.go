@@ -5,9 +5,10 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,28 +47,6 @@ spec:
 
 const tallyService = "tally." + plain + ":9100"
 
-// tallied is a connection of "app hold".
-type tallied struct {
-	Pod, Peer, Local, Seen string
-	Ended                  bool
-}
-
-func hold(n int, keep time.Duration) ([]tallied, error) {
-	out, err := tryIn(mesh, "client", "app", "hold", fmt.Sprintf("-n=%d", n), "-for="+keep.String(), tallyService)
-	if err != nil {
-		return nil, err
-	}
-	var all []tallied
-	for _, line := range lines(out) {
-		var h tallied
-		if err := json.Unmarshal([]byte(line), &h); err != nil {
-			return nil, fmt.Errorf("read %q: %w", line, err)
-		}
-		all = append(all, h)
-	}
-	return all, nil
-}
-
 // TestBalance holds that a Service which asks to be balanced at connect is: past
 // the proxy where eBPF captures, and by the proxy as ever where it doesn't. The
 // application can't tell the difference.
@@ -76,7 +55,7 @@ func TestBalance(t *testing.T) {
 	t.Cleanup(func() {
 		kubectl(t, "-n", plain, "delete", "deployment/tally", "service/tally", "service/tally-http", "--wait=false")
 	})
-	kubectl(t, "-n", plain, "rollout", "status", "deployment/tally", "--timeout=120s")
+	settled(t)
 	past := capture() == "ebpf"
 	eventually(t, 30*time.Second, func() string { return passing(t, past) })
 	t.Run("spread", func(t *testing.T) { testBalanceSpread(t, past) })
@@ -85,10 +64,75 @@ func TestBalance(t *testing.T) {
 	t.Run("asked for in vain", testBalanceRefused)
 }
 
+// propagation bounds how long after Kubernetes a client's node or proxy may go by
+// what it says.
+const propagation = 2 * time.Second
+
+// settled waits until the service has three endpoints, which Kubernetes' own
+// controller can write a second after the pods are ready, and connections reach
+// them. It returns one.
+func settled(t *testing.T) (pod string) {
+	t.Helper()
+	kubectl(t, "-n", plain, "rollout", "status", "deployment/tally", "--timeout=120s")
+	var want []string
+	eventually(t, 20*time.Second, func() string {
+		if want = endpoints(t); len(want) != 3 {
+			return fmt.Sprintf("the endpoints of tally are %q, want three", want)
+		}
+		return ""
+	})
+	eventually(t, propagation, func() string {
+		got, err := reached()
+		if err != nil || !slices.Equal(got, want) {
+			return fmt.Sprintf("connections reached %q, %v; want %q", got, err, want)
+		}
+		return ""
+	})
+	return want[0]
+}
+
+// without waits until Kubernetes says that the pod is no endpoint, and new
+// connections go elsewhere.
+func without(t *testing.T, pod string) {
+	t.Helper()
+	eventually(t, 20*time.Second, func() string {
+		if ready := endpoints(t); slices.Contains(ready, pod) {
+			return fmt.Sprintf("the endpoints of tally are %q", ready)
+		}
+		return ""
+	})
+	eventually(t, propagation, func() string {
+		got, err := reached()
+		if err != nil || slices.Contains(got, pod) {
+			return fmt.Sprintf("connections reached %q, %v; want none to %s", got, err, pod)
+		}
+		return ""
+	})
+}
+
+// reached names the pods that a few connections were to, in order.
+func reached() ([]string, error) {
+	all, err := dial(30, tallyService)
+	pods := map[string]bool{}
+	for _, one := range all {
+		pods[one.Pod] = true
+	}
+	return slices.Sorted(maps.Keys(pods)), err
+}
+
+// endpoints names the pods that are ready endpoints of the service, in order.
+func endpoints(t *testing.T) []string {
+	t.Helper()
+	ready := strings.Fields(kubectl(t, "-n", plain, "get", "endpointslices", "-l", "kubernetes.io/service-name=tally",
+		"-o", `jsonpath={range .items[*].endpoints[?(@.conditions.ready==true)]}{.targetRef.name}{" "}{end}`))
+	slices.Sort(ready)
+	return ready
+}
+
 // passing complains unless connections go past the proxy, or through it.
 func passing(t *testing.T, past bool) string {
 	before := proxied(t, mesh, "client", "outbound", "tcp")
-	all, err := hold(5, 0)
+	all, err := dial(5, tallyService)
 	if err != nil {
 		return err.Error()
 	}
@@ -106,7 +150,7 @@ func passing(t *testing.T, past bool) string {
 
 func testBalanceSpread(t *testing.T, past bool) {
 	const n = 90
-	all, err := hold(n, 0)
+	all, err := dial(n, tallyService)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,85 +174,53 @@ func testBalanceSpread(t *testing.T, past bool) {
 	}
 }
 
-// broken holds connections while something happens to a pod. It returns those of
-// the pod, how many of them the other side has ended, and how many of others.
+// broken holds connections while something happens to a pod. It returns how many
+// of them were to the pod, how many of those the other side has ended, and of
+// others.
 func broken(t *testing.T, pod string, happen func()) (mine, ended, others int) {
 	t.Helper()
-	type result struct {
-		all []tallied
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		all, err := hold(30, 15*time.Second)
-		done <- result{all, err}
-	}()
-	time.Sleep(3 * time.Second)
-	happen()
-	r := <-done
-	if r.err != nil {
-		t.Fatal(r.err)
-	}
-	for _, h := range r.all {
-		switch {
-		case h.Ended && h.Pod == pod:
-			ended++
-		case h.Ended:
-			others++
-		case h.Pod == pod:
-			mine++
+	const n = 30
+	gone := hold(t, n, tallyService, func(open []tallied) {
+		for _, one := range open {
+			if one.Pod == pod {
+				mine++
+			}
 		}
-	}
-	if mine == 0 {
-		t.Fatalf("none of 30 connections was to %s", pod)
+		if mine == 0 {
+			t.Fatalf("none of %d connections was to %s", n, pod)
+		}
+		happen()
+		time.Sleep(time.Second) // for what should not end
+	})
+	for _, one := range gone {
+		if one.Pod == pod {
+			ended++
+		} else {
+			others++
+		}
 	}
 	return mine, ended, others
 }
 
-// elsewhere fails where a new connection still goes to the pod.
-func elsewhere(t *testing.T, pod string) {
-	t.Helper()
-	all, err := hold(30, 0)
-	if err != nil {
-		t.Errorf("a new connection: %v", err)
-	}
-	for _, h := range all {
-		if h.Pod == pod {
-			t.Errorf("a new connection went to %s", pod)
-			return
-		}
-	}
-}
-
 func testBalanceDeleted(t *testing.T) {
-	pod := podsOf(t, plain, "app=tally")[0]
+	pod := settled(t)
 	mine, ended, others := broken(t, pod, func() {
 		kubectl(t, "-n", plain, "delete", "pod", pod, "--wait=true")
-		elsewhere(t, pod)
+		without(t, pod)
 	})
 	if ended != mine || others != 0 {
 		t.Errorf("of %d connections to a pod that was deleted %d ended, and %d to others; want all and none", mine, ended, others)
 	}
-	kubectl(t, "-n", plain, "rollout", "status", "deployment/tally", "--timeout=120s")
 }
 
 // The pod is well and keeps its connections; only it is no endpoint any more.
 func testBalanceLeaves(t *testing.T, past bool) {
-	var pod string
-	eventually(t, 20*time.Second, func() string {
-		pods := podsOf(t, plain, "app=tally")
-		if len(pods) != 3 {
-			return fmt.Sprintf("there are %q", pods)
-		}
-		pod = pods[0]
-		return ""
-	})
+	pod := settled(t)
 	mine, ended, others := broken(t, pod, func() {
 		kubectl(t, "-n", plain, "label", "pod", pod, "app=left", "--overwrite")
-		time.Sleep(2 * time.Second)
-		elsewhere(t, pod)
+		t.Cleanup(func() { kubectl(t, "-n", plain, "delete", "pod", pod, "--wait=false") })
+		without(t, pod)
 	})
-	t.Cleanup(func() { kubectl(t, "-n", plain, "delete", "pod", pod, "--wait=false") })
 	if past && ended != mine || others != 0 {
 		t.Errorf("of %d connections to a pod that left %d ended, and %d to others; want all and none", mine, ended, others)
 	}

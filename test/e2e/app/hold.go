@@ -26,14 +26,15 @@ type held struct {
 }
 
 // hold opens -n connections one after the other, has each answered, and keeps
-// them for so long, or until all have ended.
+// them until its input ends.
 func hold(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("hold", flag.ContinueOnError)
 	n := flags.Int("n", 1, "connections")
-	keep := flags.Duration("for", 0, "how long to keep them")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	var open sync.WaitGroup
+	defer open.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var mu sync.Mutex
@@ -42,15 +43,13 @@ func hold(ctx context.Context, args []string) error {
 		defer mu.Unlock()
 		return json.NewEncoder(os.Stdout).Encode(h)
 	}
-	var open sync.WaitGroup
 	for range *n {
 		conn, h, err := dialTCP(ctx, flags.Arg(0))
 		if err != nil {
-			cancel()
-			open.Wait()
 			return err
 		}
 		if err := say(h); err != nil {
+			conn.Close()
 			return err
 		}
 		open.Go(func() {
@@ -63,10 +62,8 @@ func hold(ctx context.Context, args []string) error {
 			}
 		})
 	}
-	timer := time.AfterFunc(*keep, cancel)
-	defer timer.Stop()
-	open.Wait()
-	return nil
+	_, err := io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 // dialTCP opens a connection, and asks who is at its other end.
