@@ -5,7 +5,6 @@ package ebpf
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -98,5 +97,3 @@ func (n Node) ownPrograms() ([]ebpf.ProgramID, error) {
 	}
 	return out, nil
 }
-
-func sortedNames(specs map[string]*ebpf.MapSpec) []string { return slices.Sorted(maps.Keys(specs)) }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -76,7 +78,7 @@ func (n Node) Status() (Status, error) {
 	if err != nil {
 		return s, fmt.Errorf("read programs: %w", err)
 	}
-	for _, name := range sortedNames(spec.Maps) {
+	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
 		m, err := n.mapStatus(name)
 		if err != nil {
 			return s, err

@@ -133,14 +133,12 @@ func TestNamespaceAndPodTogether(t *testing.T) {
 
 // TestOwnerIsTold holds that the owner of a pod says what became of it.
 func TestOwnerIsTold(t *testing.T) {
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Second) {
+	eventually(t, 20*time.Second, func() string {
 		events := kubectl(t, "-n", mesh, "get", "events", "--field-selector=reason=Injected,involvedObject.kind=ReplicaSet", "-o",
 			`jsonpath={range .items[*]}{.involvedObject.name}: {.message}{"\n"}{end}`)
 		if strings.Contains(events, "echo-") && strings.Contains(events, "shunt-proxy was added, since the pod's namespace says") {
-			return
+			return ""
 		}
-		if time.Now().After(end) {
-			t.Fatalf("no Event on the ReplicaSet of echo:\n%s", events)
-		}
-	}
+		return "no Event on the ReplicaSet of echo:\n" + events
+	})
 }

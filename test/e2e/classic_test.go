@@ -63,17 +63,18 @@ func classicNow(t *testing.T) classicState {
 }
 
 // classicWhen waits until the pod is as it should be.
-func classicWhen(t *testing.T, is string, should func(classicState) bool) classicState {
+func classicWhen(t *testing.T, is string, should func(classicState) bool) (now classicState) {
 	t.Helper()
-	for end := time.Now().Add(90 * time.Second); ; time.Sleep(500 * time.Millisecond) {
-		now := classicNow(t)
-		if should(now) {
-			return now
+	complaint := within(90*time.Second, func() string {
+		if now = classicNow(t); should(now) {
+			return ""
 		}
-		if time.Now().After(end) {
-			t.Fatalf("the pod is not %s:\n%s", is, kubectl(t, "-n", mesh, "describe", "pod", "classic"))
-		}
+		return "the pod is not " + is
+	})
+	if complaint != "" {
+		t.Fatalf("%s:\n%s", complaint, kubectl(t, "-n", mesh, "describe", "pod", "classic"))
 	}
+	return now
 }
 
 // testClassicOrder holds that a proxy that is an ordinary container does what a

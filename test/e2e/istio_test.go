@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -43,14 +44,13 @@ func TestIstioCompat(t *testing.T) {
 	t.Cleanup(func() { kustomize(t, "../../manifests/base") })
 	kustomize(t, "../../manifests/overlays/istio-compat")
 	for name, pod := range pods {
-		got := !pod.injected
 		// A replica that ends takes reviews for 5 s more, by what it was told.
-		for end := time.Now().Add(20 * time.Second); got != pod.injected && time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
-			got = wouldBeInjected(t, pod.manifest)
-		}
-		if got != pod.injected {
-			t.Errorf("%s: injected %v with the overlay, want %v", name, got, pod.injected)
-		}
+		eventually(t, 20*time.Second, func() string {
+			if got := wouldBeInjected(t, pod.manifest); got != pod.injected {
+				return fmt.Sprintf("%s: injected %v with the overlay, want %v", name, got, pod.injected)
+			}
+			return ""
+		})
 	}
 	explains(t, "NamespaceEnabled")
 }
@@ -84,13 +84,11 @@ func kustomize(t *testing.T, folder string) {
 	t.Helper()
 	kubectl(t, "apply", "--server-side", "--force-conflicts", "-k", folder)
 	kubectl(t, "-n", "shunt-system", "rollout", "status", "deployment", "shunt-webhook", "--timeout=120s")
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(500 * time.Millisecond) {
+	eventually(t, 30*time.Second, func() string {
 		bundles := kubectl(t, "get", "mutatingwebhookconfiguration", "shunt-webhook", "-o", `jsonpath={range .webhooks[*]}{.name}: {.clientConfig.caBundle};{end}`)
-		if !strings.Contains(bundles, ": ;") {
-			return
+		if strings.Contains(bundles, ": ;") {
+			return "the webhook has not completed its registration:\n" + bundles
 		}
-		if time.Now().After(end) {
-			t.Fatalf("the webhook has not completed its registration:\n%s", bundles)
-		}
-	}
+		return ""
+	})
 }

@@ -57,16 +57,17 @@ func testJobsComplete(t *testing.T) {
 // enough: it has fired while other tests ran.
 func testCronJobsComplete(t *testing.T) {
 	job := ""
-	for end := time.Now().Add(90 * time.Second); job == ""; time.Sleep(time.Second) {
-		if time.Now().After(end) {
-			t.Fatalf("no run has ended:\n%s", kubectl(t, "-n", mesh, "get", "jobs,pods", "-o", "wide"))
-		}
-		job = strings.TrimSpace(kubectl(t, "-n", mesh, "get", "jobs", "-o",
+	complaint := within(90*time.Second, func() string {
+		jobs := strings.Fields(kubectl(t, "-n", mesh, "get", "jobs", "-o",
 			`jsonpath={.items[?(@.metadata.ownerReferences[0].name=="tick")].metadata.name}`))
-		if job, _, _ = strings.Cut(job, " "); job != "" &&
-			kubectl(t, "-n", mesh, "get", "job", job, "-o", "jsonpath={.status.completionTime}") == "" {
-			job = ""
+		if len(jobs) == 0 || kubectl(t, "-n", mesh, "get", "job", jobs[0], "-o", "jsonpath={.status.completionTime}") == "" {
+			return "no run has ended"
 		}
+		job = jobs[0]
+		return ""
+	})
+	if complaint != "" {
+		t.Fatalf("%s:\n%s", complaint, kubectl(t, "-n", mesh, "get", "jobs,pods", "-o", "wide"))
 	}
 	figure("webhook.cronjob_completion_s", completion(t, job).Seconds(), "s")
 }

@@ -57,10 +57,14 @@ func testTCPProbes(t *testing.T) {
 	status := func(field string) string {
 		return kubectl(t, "-n", mesh, "get", "pod", "probes-tcp", "-o", `jsonpath={.status.containerStatuses[?(@.name=="late")].`+field+`}`)
 	}
-	for deadline := time.Now().Add(90 * time.Second); status("ready") != "true"; time.Sleep(500 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the app that listens late is not ready: %q", eventsOf(t, "probes-tcp"))
+	complaint := within(90*time.Second, func() string {
+		if status("ready") != "true" {
+			return "the app that listens late is not ready"
 		}
+		return ""
+	})
+	if complaint != "" {
+		t.Fatalf("%s: %q", complaint, eventsOf(t, "probes-tcp"))
 	}
 	began, err := time.Parse(time.RFC3339, status("state.running.startedAt"))
 	if took := time.Since(began); err != nil || took < 15*time.Second {

@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -111,13 +112,14 @@ func older(t *testing.T) {
 // guarded waits until a replica's guard has told of the older pod.
 func guarded(t *testing.T) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
+	complaint := within(time.Minute, func() string {
 		events := kubectl(t, "-n", late, "get", "events", "--field-selector=reason=ProxyMissing", "-o", "jsonpath={.items[*].involvedObject.name}")
-		if events == "older" {
-			return
+		if events != "older" {
+			return fmt.Sprintf("the guard told of %q within a minute, want the pod older", events)
 		}
-		if time.Now().After(end) {
-			t.Fatalf("the guard told of %q within a minute, want the pod older:\n%s", events, kubectl(t, "-n", "shunt-system", "get", "lease", "shunt-webhook-guard", "-o", "yaml"))
-		}
+		return ""
+	})
+	if complaint != "" {
+		t.Fatalf("%s:\n%s", complaint, kubectl(t, "-n", "shunt-system", "get", "lease", "shunt-webhook-guard", "-o", "yaml"))
 	}
 }
