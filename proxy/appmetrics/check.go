@@ -31,7 +31,8 @@ func check(r io.Reader, f format) ([]byte, error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
 	ended := false
-	for n := 1; lines.Scan(); n++ {
+	// Where reading fails the last line is half of one, and says nothing.
+	for n := 1; lines.Scan() && lines.Err() == nil; n++ {
 		line := lines.Text()
 		if ended {
 			return nil, fmt.Errorf("line %d: something follows %q", n, endMark)
