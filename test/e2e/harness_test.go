@@ -64,7 +64,7 @@ func runWorld(m *testing.M) (int, error) {
 		return 1, err
 	}
 	for _, ns := range []string{mesh, plain} {
-		if out, err := command(4*time.Minute, "", "kubectl", "-n", ns, "wait", "pod", "--all", "--for=condition=Ready", "--timeout=200s"); err != nil {
+		if out, err := command(4*time.Minute, "", "kubectl", "-n", ns, "wait", "pod", "-l", "!batch.kubernetes.io/job-name", "--for=condition=Ready", "--timeout=200s"); err != nil {
 			state, _ := command(time.Minute, "", "kubectl", "get", "pods,events", "-A", "-o", "wide")
 			return 1, fmt.Errorf("wait for pods of %s: %w\n%s\n%s", ns, err, out, state)
 		}
