@@ -30,10 +30,10 @@ spec:
 // Job controller waits for a second too. The proxy's own end comes between.
 const maxCompletion = 5 * time.Second
 
-// testJobsComplete holds that the proxy does not keep a Job from ending, and
+// TestJobsComplete holds that the proxy does not keep a Job from ending, and
 // that the app of it had a network at once. The times are in whole seconds, so
 // the median of three counts.
-func testJobsComplete(t *testing.T) {
+func TestJobsComplete(t *testing.T) {
 	jobs := []string{"once-a", "once-b", "once-c"}
 	var manifest strings.Builder
 	for _, job := range jobs {

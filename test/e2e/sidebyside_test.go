@@ -15,7 +15,7 @@ type part struct {
 // TestSideBySide runs what mostly waits (for probes, Jobs, the guard's round) and
 // takes nothing away from others: in each lane one test after the other, and the
 // lanes at once. Whoever replaces the control plane, counts at a pod that others
-// call or measures a rate is a test of its own.
+// call or measures a rate or a time is a test of its own.
 func TestSideBySide(t *testing.T) {
 	lanes := []struct {
 		name  string
@@ -24,7 +24,7 @@ func TestSideBySide(t *testing.T) {
 		{"admission", []part{{"RolloutOfTheWebhook", testRolloutOfTheWebhook}}},
 		{"late", []part{{"TCPProbes", testTCPProbes}}},
 		{"scraped", []part{{"MergedMetrics", testMergedMetrics}, {"Probes", testProbes}}},
-		{"ends", []part{{"ClassicOrder", testClassicOrder}, {"JobsComplete", testJobsComplete}, {"CronJobsComplete", testCronJobsComplete}}},
+		{"ends", []part{{"ClassicOrder", testClassicOrder}, {"CronJobsComplete", testCronJobsComplete}}},
 	}
 	for _, lane := range lanes {
 		t.Run(lane.name, func(t *testing.T) {
