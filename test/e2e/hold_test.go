@@ -63,6 +63,9 @@ func hold(t *testing.T, n int, address string, happen func(open []tallied)) (end
 	if ended, err = readTallied(lines, n); err != nil {
 		t.Fatal(err)
 	}
+	if err := cmd.Wait(); err != nil { // it was over before, and saw nothing
+		t.Fatalf("app hold: %v", err)
+	}
 	return ended
 }
 
