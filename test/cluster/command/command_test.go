@@ -33,7 +33,7 @@ func TestRunCanceled(t *testing.T) {
 	if !errors.Is(err, cause) {
 		t.Errorf("a run that was broken off: %v, want %v", err, cause)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Second {
 		t.Errorf("a run that was broken off took %v: a child lives on", took)
 	}
 }
