@@ -221,6 +221,7 @@ func TestEntryText(t *testing.T) {
 		`{"name":"a","cniVersion":"1.0.0","plugins":[ {"type":"x"} , {"type":"y"} ]}`,
 		"{\"name\":\"a\",\"cniVersion\":\"1.0.0\",\"plugins\":[\r\n\t{\"type\":\"x\"}\r\n]}\r\n",
 		"\n\t{\"name\":\"a\\u0022\",\"cniVersion\":\"1.0.0\",\"plugins\"\n:\n[\n{\"type\":\"x\",\"n\":12345678901234567890.10}\n,\n{\"type\":\"\\u0078\"}\n]\n,\"z\":\"\\ud800\"}",
+		"{\"name\":\"a\",\"cniVersion\":\"1.0.0\",\"plugins\":[ {\"type\":\"x\"}\n\t, {\"type\":\"y\"}\n]}",
 	} {
 		l, err := parse([]byte(text))
 		if err != nil {

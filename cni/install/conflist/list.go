@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/containernetworking/cni/libcni"
 
@@ -168,7 +169,7 @@ func (l list) chain(entry []byte) ([]byte, error) {
 }
 
 // appendIndented adds the entry as its neighbours are written: on lines of its
-// own where they begin on one.
+// own where they begin on one, behind a comma where the comma begins the line.
 func appendIndented(out, separator, entry []byte) ([]byte, error) {
 	var b bytes.Buffer
 	newline := bytes.LastIndexByte(separator, '\n')
@@ -178,7 +179,8 @@ func appendIndented(out, separator, entry []byte) ([]byte, error) {
 		}
 		return append(out, b.Bytes()...), nil
 	}
-	if err := json.Indent(&b, entry, string(separator[newline+1:]), "  "); err != nil {
+	indent := strings.ReplaceAll(string(separator[newline+1:]), ",", " ")
+	if err := json.Indent(&b, entry, indent, "  "); err != nil {
 		return nil, fmt.Errorf("write the entry: %w", err)
 	}
 	return append(out, b.Bytes()...), nil
