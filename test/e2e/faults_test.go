@@ -163,6 +163,5 @@ func TestServerProxyKilled(t *testing.T) {
 // killProxy ends the process `proxy run` of one pod.
 func killProxy(t *testing.T, namespace, pod string) {
 	t.Helper()
-	uid := kubectl(t, "-n", namespace, "get", "pod", pod, "-o", "jsonpath={.metadata.uid}")
-	signal(t, syscall.SIGKILL, uid, "proxy", "run")
+	signal(t, syscall.SIGKILL, uidOf(t, namespace, pod), "proxy", "run")
 }

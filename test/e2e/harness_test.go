@@ -155,6 +155,12 @@ func podIP(t *testing.T, namespace, pod string) string {
 	return kubectl(t, "-n", namespace, "get", "pod", pod, "-o", "jsonpath={.status.podIP}")
 }
 
+// uidOf tells which pod has the name now.
+func uidOf(t *testing.T, namespace, pod string) string {
+	t.Helper()
+	return kubectl(t, "-n", namespace, "get", "pod", pod, "-o", "jsonpath={.metadata.uid}")
+}
+
 func podsOf(t *testing.T, namespace, selector string) []string {
 	t.Helper()
 	return strings.Fields(kubectl(t, "-n", namespace, "get", "pods", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}"))

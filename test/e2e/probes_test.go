@@ -22,6 +22,7 @@ func testProbes(t *testing.T) {
 	}
 	apply(t, string(manifest))
 	kubectl(t, "-n", mesh, "wait", "pod", "probes", "--for=condition=Ready", "--timeout=90s")
+	uid := uidOf(t, mesh, "probes")
 	before := proxied(t, mesh, "probes", "inbound", "")
 	time.Sleep(5 * time.Second) // each probe runs each second
 	if after := proxied(t, mesh, "probes", "inbound", ""); after < before+5 {
@@ -32,13 +33,13 @@ func testProbes(t *testing.T) {
 		t.Errorf("ready, restarts: %s", ready)
 	}
 	// Before a server listens its startup probe fails, as it does without us.
-	for _, event := range eventsOf(t, "probes") {
+	for _, event := range eventsOf(t, uid) {
 		if strings.HasPrefix(event, "Unhealthy") && !strings.Contains(event, "Startup probe") {
 			t.Error(event)
 		}
 	}
 	kubectl(t, "-n", mesh, "delete", "pod", "probes", "--timeout=60s")
-	for _, event := range eventsOf(t, "probes") {
+	for _, event := range eventsOf(t, uid) {
 		if strings.Contains(event, "Hook") {
 			t.Error(event)
 		}
@@ -54,6 +55,7 @@ func testTCPProbes(t *testing.T) {
 		t.Fatal(err)
 	}
 	apply(t, string(manifest))
+	uid := uidOf(t, mesh, "probes-tcp")
 	status := func(field string) string {
 		return kubectl(t, "-n", mesh, "get", "pod", "probes-tcp", "-o", `jsonpath={.status.containerStatuses[?(@.name=="late")].`+field+`}`)
 	}
@@ -64,7 +66,7 @@ func testTCPProbes(t *testing.T) {
 		return ""
 	})
 	if complaint != "" {
-		t.Fatalf("%s: %q", complaint, eventsOf(t, "probes-tcp"))
+		t.Fatalf("%s: %q", complaint, eventsOf(t, uid))
 	}
 	began, err := time.Parse(time.RFC3339, status("state.running.startedAt"))
 	if took := time.Since(began); err != nil || took < 15*time.Second {
@@ -73,7 +75,7 @@ func testTCPProbes(t *testing.T) {
 	if ready := kubectl(t, "-n", mesh, "get", "pod", "probes-tcp", "-o", `jsonpath={.status.containerStatuses[?(@.name=="inward")].ready}`); ready != "false" {
 		t.Errorf("a probe of a port that is open at loopback alone: ready %s", ready)
 	}
-	events := strings.Join(eventsOf(t, "probes-tcp"), "\n")
+	events := strings.Join(eventsOf(t, uid), "\n")
 	for _, port := range []string{":9000", ":7070"} {
 		if want := port + ": connect: connection refused"; !strings.Contains(events, want) {
 			t.Errorf("no event says %q:\n%s", want, events)
@@ -82,8 +84,9 @@ func testTCPProbes(t *testing.T) {
 	kubectl(t, "-n", mesh, "delete", "pod", "probes-tcp", "--timeout=60s")
 }
 
-func eventsOf(t *testing.T, pod string) []string {
+// eventsOf lists the Events of one pod, and not of an earlier one of its name.
+func eventsOf(t *testing.T, uid string) []string {
 	t.Helper()
-	return lines(kubectl(t, "-n", mesh, "get", "events", "--field-selector=involvedObject.name="+pod,
+	return lines(kubectl(t, "-n", mesh, "get", "events", "--field-selector=involvedObject.uid="+uid,
 		"-o", `jsonpath={range .items[*]}{.reason}: {.message}{"\n"}{end}`))
 }

@@ -27,7 +27,7 @@ func TestWay(t *testing.T) {
 	if byItself := strings.Contains(names, "shunt-init"); byItself != (capture() == "init") {
 		t.Errorf("the client has the init containers %s, over %s", names, capture())
 	}
-	uid := kubectl(t, "-n", mesh, "get", "pod", "client", "-o", "jsonpath={.metadata.uid}")
+	uid := uidOf(t, mesh, "client")
 	byPrograms(t, []*witness{{name: "client", uid: uid}}, "app")
 	if capture() == "init" {
 		return
