@@ -21,6 +21,8 @@ const (
 	cpuValues      = "CPU from 0 to 256, such as 100m or 2"
 	memoryValues   = "memory from 8Mi to 1Ti, such as 64Mi"
 	maxImage       = 512 // bytes; a host, a path of 255 and a digest need fewer
+	maxQuantity    = 32  // bytes
+	maxExponent    = 3   // bytes, with its sign
 )
 
 // notAllowed is the error of every bad value.
@@ -112,7 +114,12 @@ func memory(text string) (resource.Quantity, error) {
 	return quantity(text, resource.MustParse("8Mi"), resource.MustParse("1Ti"), memoryValues)
 }
 
+// quantity reads no long number, and no large exponent: a Quantity is exact, and
+// that of "1e-666666333" keeps a core of the webhook at work for minutes.
 func quantity(text string, low, high resource.Quantity, allowed string) (resource.Quantity, error) {
+	if _, exponent, _ := strings.Cut(strings.ToLower(text), "e"); len(text) > maxQuantity || len(exponent) > maxExponent {
+		return resource.Quantity{}, notAllowed(text, allowed)
+	}
 	q, err := resource.ParseQuantity(text)
 	if err != nil || q.Cmp(low) < 0 || q.Cmp(high) > 0 {
 		return resource.Quantity{}, notAllowed(text, allowed)
