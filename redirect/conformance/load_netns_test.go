@@ -29,12 +29,15 @@ const (
 	rateTime         = 100 * time.Millisecond // of a burst
 )
 
-// discard serves an echo that is never closed first.
+// discard serves an echo that is never closed first. It listens as the proxy does,
+// without MPTCP: eBPF finds no such listener.
 func discard(b *testing.B, n *testnet.Namespace, addr string) {
 	b.Helper()
+	lc := net.ListenConfig{}
+	lc.SetMultipathTCP(false)
 	var l net.Listener
 	n.Do(b, func() (err error) {
-		l, err = net.Listen("tcp", addr)
+		l, err = lc.Listen(b.Context(), "tcp", addr)
 		return err
 	})
 	var wg sync.WaitGroup

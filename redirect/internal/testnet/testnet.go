@@ -75,6 +75,12 @@ func (n *Namespace) Sysctl(t testing.TB, name, value string) {
 	n.Do(t, func() error { return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0o644) })
 }
 
+// ForgetConnections empties the table of connection tracking.
+func (n *Namespace) ForgetConnections(t testing.TB) {
+	t.Helper()
+	n.Do(t, func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) })
+}
+
 // Pair makes a node and a pod, joined as a CNI plugin would join them.
 func Pair(t testing.TB) (node, pod *Namespace) {
 	t.Helper()
