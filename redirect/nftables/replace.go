@@ -15,12 +15,12 @@ import (
 
 // replace makes our tables, which are own, be exactly want.
 //
-// What takes effect does so in one batch, but a packet that is on its way
-// through the old rules at that moment still looks up the old sets, and would
-// miss what the same batch has taken away. So the new sets come in a batch
-// ahead, and the old ones go in a batch behind. Killed in between, we leave
-// sets that no rule looks up: Check names them and the next Apply takes them.
-// Refused in between, we take them away.
+// What takes effect does so in one batch, but a packet that meets the new rules
+// at that moment may find the sets of the same batch empty still, and one that is
+// on its way through the old rules still looks up the old sets. So the new sets
+// come in a batch ahead, and the old ones go in a batch behind. Killed in between,
+// we leave sets that no rule looks up: Check names them and the next Apply takes
+// them. Refused in between, we take them away.
 func replace(conn *nft.Conn, own []*nft.Table, want []table) error {
 	found, err := inventory(conn, own)
 	if err != nil {
@@ -77,19 +77,28 @@ func wantOf(want []table, t *nft.Table) (table, bool) {
 	return want[i], true
 }
 
-// addSets adds to tables that are there what their new rules look up. A table
-// of ours that is asleep wakes in the next step.
+func isFound(found []existing, w table) bool {
+	return slices.ContainsFunc(found, func(e existing) bool { return e.table.Family == tableFamily(w.family) })
+}
+
+// addSets adds what the new rules look up. A table of ours that is asleep wakes
+// in the next step.
 func addSets(conn *nft.Conn, found []existing, want []table) error {
-	for _, e := range found {
-		w, _ := wantOf(want, e.table)
-		if err := w.addSets(conn, e.table); err != nil {
-			return err
+	for _, w := range want {
+		t := w.own()
+		if !isFound(found, w) {
+			conn.AddTable(t)
+		}
+		for _, s := range w.sets {
+			if err := s.add(conn, t); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// swapRules is the step that counts. New tables come here as a whole.
+// swapRules is the step that counts.
 func swapRules(conn *nft.Conn, found []existing, want []table) error {
 	for _, e := range found {
 		w, _ := wantOf(want, e.table)
@@ -101,21 +110,9 @@ func swapRules(conn *nft.Conn, found []existing, want []table) error {
 				conn.DelChain(c)
 			}
 		}
-		if len(w.chains) > 0 {
-			awake := *e.table
-			awake.Flags = 0
-			w.addChains(conn, conn.AddTable(&awake))
-		}
 	}
 	for _, w := range want {
-		if slices.ContainsFunc(found, func(e existing) bool { return e.table.Family == tableFamily(w.family) }) {
-			continue
-		}
-		t := conn.AddTable(&nft.Table{Name: tableName, Family: tableFamily(w.family)})
-		if err := w.addSets(conn, t); err != nil {
-			return err
-		}
-		w.addChains(conn, t)
+		w.addChains(conn, conn.AddTable(w.own()))
 	}
 	return nil
 }
@@ -148,25 +145,22 @@ func dropUnused(conn *nft.Conn, found []existing, want []table) error {
 			}
 		}
 	}
+	for _, w := range want {
+		if !isFound(found, w) {
+			conn.DelTable(w.own())
+		}
+	}
 	return nil
 }
+
+// own is the table in the kernel.
+func (t table) own() *nft.Table { return &nft.Table{Name: tableName, Family: tableFamily(t.family)} }
 
 // has reports whether a chain is hooked in as ours is.
 func (t table) has(kernel *nft.Chain) bool {
 	return slices.ContainsFunc(t.chains, func(c chain) bool {
 		return chainText(baseChain(kernel.Table, c.direction)) == chainText(kernel)
 	})
-}
-
-// addSets puts the table's sets into the batch. One that is there already, from
-// an Apply that was killed, is emptied first.
-func (t table) addSets(conn *nft.Conn, own *nft.Table) error {
-	for _, s := range t.sets {
-		if err := s.add(conn, own); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (t table) addChains(conn *nft.Conn, own *nft.Table) {

@@ -67,7 +67,8 @@ func (s *set) join(next interval) {
 	s.intervals = append(s.intervals, next)
 }
 
-// add puts the creation of the set and its elements into the batch.
+// add puts the creation of the set and its elements into the batch. One that is
+// there already, from an Apply that was killed, is emptied first.
 func (s set) add(conn *nft.Conn, t *nft.Table) error {
 	kernel := &nft.Set{Table: t, Name: s.name, KeyType: s.typ, Interval: true}
 	if err := conn.AddSet(kernel, nil); err != nil {
