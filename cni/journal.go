@@ -14,6 +14,10 @@ import (
 // tellTimeout bounds what a log line may cost a pod's start.
 const tellTimeout = 5 * time.Millisecond
 
+// lockTimeout bounds how long a line waits for another process that puts the log
+// file aside: a stat and a rename.
+const lockTimeout = 50 * time.Millisecond
+
 // maxLog is the size at which a log file is put aside, in bytes; the one that was
 // put aside before goes.
 const maxLog = 1 << 20
@@ -32,7 +36,7 @@ func (j journal) Write(line []byte) (int, error) {
 	if j.file == "" {
 		return len(line), nil
 	}
-	return len(line), appendLine(j.file, line, maxLog)
+	return len(line), logFile{j.file, maxLog, lockTimeout}.append(line)
 }
 
 func tell(socket string, line []byte) error {
@@ -45,10 +49,18 @@ func tell(socket string, line []byte) error {
 	return err
 }
 
-// appendLine appends to a file that others append to at the same time. A file
-// that would grow beyond size bytes becomes path.1.
-func appendLine(path string, line []byte, size int64) error {
-	f, err := openLog(path)
+// logFile is a file to which many processes append. When it would grow beyond size
+// bytes it becomes path.1, so that each of the two exceeds size by what is written
+// at once at most; by more only while one who puts it aside is held up for longer
+// than wait.
+type logFile struct {
+	path string
+	size int64
+	wait time.Duration
+}
+
+func (l logFile) append(line []byte) error {
+	f, err := l.open()
 	if err != nil {
 		return err
 	}
@@ -57,8 +69,8 @@ func appendLine(path string, line []byte, size int64) error {
 	if err != nil {
 		return err
 	}
-	if info.Size()+int64(len(line)) > size && putAside(f, info, path) {
-		fresh, err := openLog(path)
+	if info.Size()+int64(len(line)) > l.size && l.putAside(f, info) {
+		fresh, err := l.open()
 		if err != nil {
 			return err
 		}
@@ -70,19 +82,31 @@ func appendLine(path string, line []byte, size int64) error {
 }
 
 // putAside reports whether the file at path is another one now. Only one who has
-// the lock may rename, and only what is still in place. Who doesn't get the lock
-// doesn't wait for it.
-func putAside(f *os.File, info os.FileInfo, path string) bool {
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+// the lock may rename, and only what is still in place.
+func (l logFile) putAside(f *os.File, info os.FileInfo) bool {
+	if !lock(f, l.wait) {
 		return false
 	}
-	now, err := os.Stat(path)
+	now, err := os.Stat(l.path)
 	if err == nil && os.SameFile(info, now) {
-		err = os.Rename(path, path+".1")
+		err = os.Rename(l.path, l.path+".1")
 	}
 	return err == nil || os.IsNotExist(err)
 }
 
-func openLog(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+// lock asks again and again: the kernel waits for a lock without end only, and a
+// process that is stopped while it has it must not stop every pod's start.
+func lock(f *os.File, wait time.Duration) bool {
+	for deadline := time.Now().Add(wait); ; time.Sleep(time.Millisecond) {
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+}
+
+func (l logFile) open() (*os.File, error) {
+	return os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
 }

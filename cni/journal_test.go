@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // TestLogIsBounded has many write at once: no line is torn, the two files hold
@@ -22,6 +23,7 @@ func TestLogIsBounded(t *testing.T) {
 		length         = 64
 	)
 	path := filepath.Join(t.TempDir(), "cni.log")
+	log := logFile{path, size, time.Minute}
 	line := func(writer, i int) string {
 		return fmt.Sprintf("%-*s\n", length-1, fmt.Sprintf("writer %d line %d", writer, i))
 	}
@@ -29,14 +31,14 @@ func TestLogIsBounded(t *testing.T) {
 	for w := range writers {
 		wg.Go(func() {
 			for i := range lines {
-				if err := appendLine(path, []byte(line(w, i)), size); err != nil {
+				if err := log.append([]byte(line(w, i))); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if err := appendLine(path, []byte(line(99, 99)), size); err != nil {
+	if err := log.append([]byte(line(99, 99))); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{path, path + ".1"} {
@@ -45,7 +47,7 @@ func TestLogIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(data) > size+writers*length {
-			t.Errorf("%s has %d bytes, want about %d at most", filepath.Base(name), len(data), size)
+			t.Errorf("%s has %d bytes, want %d at most", filepath.Base(name), len(data), size+writers*length)
 		}
 		for l := range bytes.Lines(data) {
 			if len(l) != length || !strings.HasPrefix(string(l), "writer ") {
@@ -64,13 +66,38 @@ func TestLogIsBounded(t *testing.T) {
 // TestLongLine is written however long it is.
 func TestLongLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cni.log")
+	log := logFile{path, 10, time.Minute}
 	for range 3 {
-		if err := appendLine(path, bytes.Repeat([]byte("x"), 100), 10); err != nil {
+		if err := log.append(bytes.Repeat([]byte("x"), 100)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if data, err := os.ReadFile(path); err != nil || len(data) != 100 {
 		t.Errorf("%d bytes, %v; want the last line alone", len(data), err)
+	}
+}
+
+// TestLogIsHeld has the lock with one who never lets go of it: a line is written
+// all the same, where it was to be put aside.
+func TestLogIsHeld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cni.log")
+	log := logFile{path, 10, 10 * time.Millisecond}
+	if err := log.append([]byte("one line\n")); err != nil {
+		t.Fatal(err)
+	}
+	held, err := log.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if !lock(held, 0) {
+		t.Fatal("no lock where nobody has it")
+	}
+	if err := log.append([]byte("another\n")); err != nil {
+		t.Error(err)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "one line\nanother\n" {
+		t.Errorf("%q, %v; want both lines", data, err)
 	}
 }
 
