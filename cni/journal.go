@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/shuntmesh/shunt/internal/flock"
 )
 
 // tellTimeout bounds what a log line may cost a pod's start.
@@ -82,9 +82,12 @@ func (l logFile) append(line []byte) error {
 }
 
 // putAside reports whether the file at path is another one now. Only one who has
-// the lock may rename, and only what is still in place.
+// the lock may rename, and only what is still in place. A process that is stopped
+// while it has the lock must not stop every pod's start.
 func (l logFile) putAside(f *os.File, info os.FileInfo) bool {
-	if !lock(f, l.wait) {
+	ctx, cancel := context.WithTimeout(context.Background(), l.wait)
+	defer cancel()
+	if flock.Wait(ctx, f, time.Millisecond) != nil {
 		return false
 	}
 	now, err := os.Stat(l.path)
@@ -92,19 +95,6 @@ func (l logFile) putAside(f *os.File, info os.FileInfo) bool {
 		err = os.Rename(l.path, l.path+".1")
 	}
 	return err == nil || os.IsNotExist(err)
-}
-
-// lock asks again and again: the kernel waits for a lock without end only, and a
-// process that is stopped while it has it must not stop every pod's start.
-func lock(f *os.File, wait time.Duration) bool {
-	for deadline := time.Now().Add(wait); ; time.Sleep(time.Millisecond) {
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			return true
-		}
-		if time.Now().After(deadline) {
-			return false
-		}
-	}
 }
 
 func (l logFile) open() (*os.File, error) {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/shuntmesh/shunt/internal/flock"
 )
 
 // TestLogIsBounded has many write at once: no line is torn, the two files hold
@@ -90,8 +92,8 @@ func TestLogIsHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Close()
-	if !lock(held, 0) {
-		t.Fatal("no lock where nobody has it")
+	if err := flock.Wait(t.Context(), held, time.Millisecond); err != nil {
+		t.Fatal(err)
 	}
 	if err := log.append([]byte("another\n")); err != nil {
 		t.Error(err)

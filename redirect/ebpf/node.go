@@ -10,10 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/shuntmesh/shunt/internal/flock"
 )
 
 // Node is what is per node: the programs, their maps and where they are attached.
@@ -76,6 +79,10 @@ func (n Node) load(ctx context.Context, spec *ebpf.CollectionSpec) (changed bool
 
 func (n Node) layout() layout { return layout{n.BPFFS} }
 
+// lockPoll is how often a lock that another agent holds is tried. To load takes
+// some hundred milliseconds.
+const lockPoll = 10 * time.Millisecond
+
 // lock keeps two agents from loading at once. The kernel frees it with its holder.
 func (n Node) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(n.layout().root(), 0o700); err != nil {
@@ -90,7 +97,7 @@ func (n Node) lock(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock node: %w", err)
 	}
-	if err := waitLock(ctx, dir); err != nil {
+	if err := flock.Wait(ctx, dir, lockPoll); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock node: %w (another agent is at work)", err), dir.Close())
 	}
 	return func() { _ = dir.Close() }, nil

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shuntmesh/shunt/internal/flock"
 )
 
 // poll is how often a lock that somebody holds is tried: an apply takes from
@@ -32,20 +34,13 @@ func Acquire(ctx context.Context) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find network namespace: %w", err)
 	}
-	for {
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return &Lock{file}, nil
+	if err := flock.Wait(ctx, file, poll); err != nil {
+		if errors.Is(err, ctx.Err()) {
+			err = fmt.Errorf("%w (another redirect is at work in it)", err)
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return nil, errors.Join(fmt.Errorf("lock network namespace: %w", err), file.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("lock network namespace: %w (another redirect is at work in it)", ctx.Err()), file.Close())
-		case <-time.After(poll):
-		}
+		return nil, errors.Join(fmt.Errorf("lock network namespace: %w", err), file.Close())
 	}
+	return &Lock{file}, nil
 }
 
 // Release ends our hold.
