@@ -6,7 +6,6 @@ package conformance_test
 
 import (
 	"io"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -29,17 +28,10 @@ const (
 	rateTime         = 100 * time.Millisecond // of a burst
 )
 
-// discard serves an echo that is never closed first. It listens as the proxy does,
-// without MPTCP: eBPF finds no such listener.
+// discard serves an echo that is never closed first. It listens as the proxy does.
 func discard(b *testing.B, n *testnet.Namespace, addr string) {
 	b.Helper()
-	lc := net.ListenConfig{}
-	lc.SetMultipathTCP(false)
-	var l net.Listener
-	n.Do(b, func() (err error) {
-		l, err = lc.Listen(b.Context(), "tcp", addr)
-		return err
-	})
+	l := n.Listener(b, addr, false)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {

@@ -152,13 +152,7 @@ func callOnAndOn(t *testing.T, ways []way) (stop func() (int, []error)) {
 // serveName says who it is to each that calls, and then echoes.
 func serveName(t *testing.T, ns *testnet.Namespace, name, addr string) {
 	t.Helper()
-	config := net.ListenConfig{}
-	config.SetMultipathTCP(false)
-	var l net.Listener
-	ns.Do(t, func() (err error) {
-		l, err = config.Listen(t.Context(), "tcp", addr)
-		return err
-	})
+	l := ns.Listener(t, addr, false)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {

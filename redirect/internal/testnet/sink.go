@@ -3,7 +3,6 @@
 package testnet
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -68,19 +67,11 @@ func (s *Sink) add(token []byte, a Arrival) {
 	s.changed = make(chan struct{})
 }
 
-// Listen serves TCP at an address of the namespace, which is of both families
-// if it is "::", until the returned function, or the end of the test. A proxy's
-// listener must not speak MPTCP, which hides SO_ORIGINAL_DST; others do, as Go's
-// do by default.
+// Listen serves TCP at an address, as Listener has it, until the returned
+// function, or the end of the test.
 func (s *Sink) Listen(t testing.TB, n *Namespace, name string, at netip.AddrPort, multipath bool) (stop func()) {
 	t.Helper()
-	lc := net.ListenConfig{}
-	lc.SetMultipathTCP(multipath)
-	var l net.Listener
-	n.Do(t, func() (err error) {
-		l, err = lc.Listen(context.Background(), "tcp", at.String())
-		return err
-	})
+	l := n.Listener(t, at.String(), multipath)
 	var wg sync.WaitGroup
 	wg.Go(func() { acceptAll(&wg, l, func(c *net.TCPConn) { s.serve(name, c) }) })
 	quiet := stopper(t, l)

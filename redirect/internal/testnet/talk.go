@@ -31,13 +31,7 @@ const patience = 5 * time.Second
 // one line, "<name> <original destination> <remote IP>", and then echoes.
 func (n *Namespace) Listen(t testing.TB, name, addr string) (stop func()) {
 	t.Helper()
-	lc := net.ListenConfig{}
-	lc.SetMultipathTCP(false) // it hides SO_ORIGINAL_DST
-	var l net.Listener
-	n.Do(t, func() (err error) {
-		l, err = lc.Listen(context.Background(), "tcp", addr)
-		return err
-	})
+	l := n.Listener(t, addr, false)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		acceptAll(&wg, l, func(c *net.TCPConn) {
@@ -48,6 +42,20 @@ func (n *Namespace) Listen(t testing.TB, name, addr string) (stop func()) {
 	stop = stopper(t, l)
 	t.Cleanup(func() { stop(); wg.Wait() })
 	return stop
+}
+
+// Listener listens for TCP at an address of the namespace, which is of both
+// families if it is "::". A proxy's listener must not speak MPTCP, which hides
+// SO_ORIGINAL_DST, and which eBPF doesn't find; others do, as Go's do by default.
+func (n *Namespace) Listener(t testing.TB, addr string, multipath bool) (l net.Listener) {
+	t.Helper()
+	lc := net.ListenConfig{}
+	lc.SetMultipathTCP(multipath)
+	n.Do(t, func() (err error) {
+		l, err = lc.Listen(context.Background(), "tcp", addr)
+		return err
+	})
+	return l
 }
 
 // stopper returns what ends the listening at once. Closing alone would not,
